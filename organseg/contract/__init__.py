@@ -1,0 +1,47 @@
+"""THE interface: every model's tensors, declared once per preset.
+
+Everything that speaks of a tensor (Triton configs, ONNX axes, TensorRT profiles, the page
+`docs/contract.md`, server glue and clients) is rendered from or checked against this package.
+"""
+
+from organseg.contract.deployment import Platform, StageDeployment, deployment_of
+from organseg.contract.models import (
+    ENSEMBLE_NAME,
+    Model,
+    ModelKind,
+    ensemble_tensors,
+    model_of,
+    models_of,
+)
+from organseg.contract.presets import LLAVA_MED_7B, MEDSAM, PRESETS, TINY, Preset, preset_by_name
+from organseg.contract.tensors import Axis, DataType, Tensor
+from organseg.contract.verdicts import PADDING, PROMPT_COUNTS, Verdict, padded_count, summarise
+from organseg.contract.version import CONTRACT_PARAMETER, CONTRACT_VERSION
+
+__all__ = [
+    "CONTRACT_PARAMETER",
+    "CONTRACT_VERSION",
+    "ENSEMBLE_NAME",
+    "LLAVA_MED_7B",
+    "MEDSAM",
+    "PADDING",
+    "PRESETS",
+    "PROMPT_COUNTS",
+    "TINY",
+    "Axis",
+    "DataType",
+    "Model",
+    "ModelKind",
+    "Platform",
+    "Preset",
+    "StageDeployment",
+    "Tensor",
+    "Verdict",
+    "deployment_of",
+    "ensemble_tensors",
+    "model_of",
+    "models_of",
+    "padded_count",
+    "preset_by_name",
+    "summarise",
+]

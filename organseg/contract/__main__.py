@@ -1,0 +1,60 @@
+"""`python -m organseg.contract`: writes every rendered file, or checks that none has drifted."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from organseg.contract.deployment import Platform
+from organseg.contract.documentation import render_documentation
+from organseg.contract.models import models_of
+from organseg.contract.pbtxt import render_configs, warm_up_files
+from organseg.contract.presets import TINY
+
+
+def rendered_files() -> dict[str, bytes]:
+    """Every rendered file of the checkout by its path: the default's configs and the page."""
+    files = {
+        f"model_repository/{name}/config.pbtxt": text.encode()
+        for name, text in render_configs(TINY, Platform.PYTHON).items()
+    }
+    for model in models_of(TINY):
+        for path, content in warm_up_files(TINY, Platform.PYTHON, model).items():
+            files[f"model_repository/{model.name}/{path}"] = content
+    files["docs/contract.md"] = render_documentation().encode()
+    return files
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Writes or checks; returns the exit code (1: something has drifted)."""
+    parser = argparse.ArgumentParser(
+        prog="python -m organseg.contract",
+        description="Render model_repository/*/config.pbtxt and docs/contract.md from the "
+        "contract, for the default preset (tiny) and platform (python).",
+    )
+    parser.add_argument("--check", action="store_true", help="write nothing; fail on drift")
+    parser.add_argument(
+        "--root", type=Path, default=Path.cwd(), help="the checkout (default: here)"
+    )
+    options = parser.parse_args(arguments)
+
+    drifted = []
+    for relative, content in rendered_files().items():
+        path = options.root / relative
+        if path.is_file() and path.read_bytes() == content:
+            continue
+        drifted.append(relative)
+        if not options.check:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+    if options.check and drifted:
+        print("out of date:", *drifted, sep="\n  ", file=sys.stderr)
+        print("run `make contract` and commit the result", file=sys.stderr)
+        return 1
+    print(f"{len(drifted)} written" if drifted else "all rendered files are up to date")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,85 @@
+"""The deployment table: how each stage is batched, queued, replicated and threaded.
+
+One row a stage and platform. The numbers for CPU are for two cores, where the two branches of
+a request share the machine: one thread for each branch, so nothing is oversubscribed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from organseg.contract.models import Model, ModelKind
+from organseg.contract.presets import Preset
+
+
+class Platform(Enum):
+    """What runs the exported graphs; the Python stages are the same on all."""
+
+    PYTHON = "python"
+    """The Python backend with ONNX Runtime on CPU: what the embedded server has."""
+    ONNXRUNTIME = "onnxruntime"
+    """Triton's ONNX Runtime backend, on a GPU."""
+    TENSORRT = "tensorrt"
+    """Triton's TensorRT backend: engines built on the GPU that serves."""
+
+    @property
+    def has_gpu(self) -> bool:
+        """Whether the platform's stages run on a GPU."""
+        return self is not Platform.PYTHON
+
+    @property
+    def graph_file(self) -> str:
+        """The file that a graph stage loads, in its version folder."""
+        return "model.plan" if self is Platform.TENSORRT else "model.onnx"
+
+
+@dataclass(frozen=True)
+class StageDeployment:
+    """How one stage is deployed."""
+
+    instances: int
+    """Copies of the stage that work side by side."""
+    threads: int
+    """Threads of one instance's engine."""
+    batched: bool
+    """Whether Triton joins waiting requests; a stage with no gain from it goes without."""
+    queue_delay_microseconds: int
+    """How long a request may wait for others to join its batch."""
+    queue_timeout_microseconds: int
+    """How long a request may wait in all, before it is rejected; never zero."""
+    on_gpu: bool
+    """Whether the instances are placed on a GPU."""
+    warm_up: bool
+    """Whether Triton runs one made-up request at start."""
+
+
+QUEUE_TIMEOUT_MICROSECONDS = 30_000_000
+
+_CPU_STAGE = StageDeployment(
+    instances=1,
+    threads=1,
+    batched=True,
+    queue_delay_microseconds=0,
+    queue_timeout_microseconds=QUEUE_TIMEOUT_MICROSECONDS,
+    on_gpu=False,
+    warm_up=False,
+)
+
+
+def deployment_of(preset: Preset, platform: Platform, model: Model) -> StageDeployment:
+    """The row of the table for one stage.
+
+    Heavy stages wait two milliseconds for company on a CPU, one on a GPU; the light Python
+    stages take what is there. `mask_decoder` runs when both branches are done, so it may use
+    both cores of the embedded machine.
+    """
+    heavy = model.kind is ModelKind.GRAPH or model.name == "llava_med"
+    if not heavy:
+        # On a GPU machine the cores are many and decoding must keep up with the engines.
+        copies = 4 if platform.has_gpu and model.name in ("preprocess", "postprocess") else 1
+        return replace(_CPU_STAGE, instances=copies)
+    if platform.has_gpu:
+        return replace(_CPU_STAGE, queue_delay_microseconds=1_000, on_gpu=True, warm_up=True)
+    threads = 2 if model.name == "mask_decoder" else 1
+    return replace(_CPU_STAGE, threads=threads, queue_delay_microseconds=2_000, warm_up=True)

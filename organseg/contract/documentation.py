@@ -1,0 +1,87 @@
+"""Renders `docs/contract.md`: the tensors of every model as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from organseg.contract.deployment import Platform, deployment_of
+from organseg.contract.models import ENSEMBLE_NAME, ensemble_tensors, models_of
+from organseg.contract.presets import PRESETS, TINY, Preset
+from organseg.contract.tensors import Tensor
+from organseg.contract.verdicts import PROMPT_COUNTS, Verdict
+from organseg.contract.version import CONTRACT_VERSION
+from organseg.organs import ANSWERS
+
+_INTRODUCTION = """<!-- Rendered by `make contract`; edit organseg/contract instead. -->
+# The tensor contract
+
+Contract version `{version}`. Sizes below are the `tiny` preset's; other presets differ in the
+numbers of the static axes alone. Every tensor has a batch axis in front, which is 1 in a
+request (one request is one image and one question); `a..b` is a dynamic axis.
+
+Triton runs the models in the order of this page. `image_encoder` and `llava_med` run side by
+side. A tensor flows from the model that writes it to every model that reads it, under one name.
+"""
+
+
+def render_documentation() -> str:
+    """The whole page as Markdown, ending in a newline."""
+    inputs, outputs = ensemble_tensors(TINY)
+    parts = [
+        _INTRODUCTION.format(version=CONTRACT_VERSION),
+        f"## `{ENSEMBLE_NAME}`: what a client sends and receives\n",
+        _tensor_table("sent", inputs),
+        _tensor_table("received", outputs),
+        "### Verdicts\n",
+        *(f"- `{verdict.value}` (code {verdict.code})" for verdict in Verdict),
+        "\n### Organ ids and answer letters\n",
+        "| id | letter | organ |\n|---|---|---|\n"
+        + "\n".join(f"| {organ.id} | {organ.letter} | {organ.name} |" for organ in ANSWERS)
+        + "\n",
+        f"Inside the flow the number of prompts K is padded to one of "
+        f"{', '.join(map(str, PROMPT_COUNTS))}; padding has organ id and verdict code 0.\n",
+    ]
+    for model in models_of(TINY):
+        parts += [
+            f"## `{model.name}`\n",
+            f"{model.doc} ({model.kind.value})\n",
+            _tensor_table("reads", model.inputs),
+            _tensor_table("writes", model.outputs),
+        ]
+    parts += ["## Deployment\n", *(_deployment_table(preset) for preset in PRESETS.values())]
+    return "\n".join(parts)
+
+
+def _shape(tensor: Tensor) -> str:
+    sizes = (str(axis.max) if axis.is_static else f"{axis.min}..{axis.max}" for axis in tensor.axes)
+    return " × ".join(sizes)
+
+
+def _tensor_table(role: str, tensors: Iterable[Tensor]) -> str:
+    rows = [
+        f"| `{t.name}`{' (optional)' if t.optional else ''} | {t.dtype.value} | {_shape(t)} "
+        f"| {', '.join(axis.name for axis in t.axes)} | {t.doc} |"
+        for t in tensors
+    ]
+    return "\n".join(
+        [f"| {role} | type | shape | axes | meaning |", "|---|---|---|---|---|", *rows, ""]
+    )
+
+
+def _deployment_table(preset: Preset) -> str:
+    lines = [
+        f"### `{preset.name}`: at most {preset.max_batch} requests a batch\n",
+        "| model | platform | placed on | instances | threads | waits for company "
+        "| rejects after |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for model in models_of(preset):
+        for platform in Platform:
+            row = deployment_of(preset, platform, model)
+            lines.append(
+                f"| {model.name} | {platform.value} | {'GPU' if row.on_gpu else 'CPU'} "
+                f"| {row.instances} | {row.threads} "
+                f"| {row.queue_delay_microseconds / 1000:g} ms "
+                f"| {row.queue_timeout_microseconds / 1e6:g} s |"
+            )
+    return "\n".join([*lines, ""])

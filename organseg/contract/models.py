@@ -1,0 +1,269 @@
+"""Every model of the flow with its inputs and outputs: THE interface, declared once.
+
+A tensor has one name from the model that writes it to those that read it, so the ensemble's
+wiring follows from the names alone. Upper-case names are what a client sends and receives.
+See `docs/contract.md` for the same as tables.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from organseg.contract.presets import Preset
+from organseg.contract.tensors import Axis, DataType, Tensor, static
+from organseg.contract.verdicts import PROMPT_COUNTS
+from organseg.organs import ANSWERS, ORGANS
+
+MAX_SIDE = 4096
+"""Longest side of an image that a request may carry, pixels."""
+
+
+class ModelKind(Enum):
+    """What runs a model."""
+
+    PYTHON = "python"
+    """Triton's Python backend, on every platform."""
+    GRAPH = "graph"
+    """An exported graph: Python backend, ONNX Runtime or TensorRT, as the platform says."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """One stage of the flow: one module, one Triton model, one export target."""
+
+    name: str
+    """The stage's word, the same everywhere."""
+    kind: ModelKind
+    """What runs it."""
+    inputs: tuple[Tensor, ...]
+    """What it reads."""
+    outputs: tuple[Tensor, ...]
+    """What it writes."""
+    doc: str
+    """What it does, in one sentence."""
+
+    def tensor(self, name: str) -> Tensor:
+        """The input or output of this name; raises `KeyError` where there is none."""
+        for tensor in (*self.inputs, *self.outputs):
+            if tensor.name == name:
+                return tensor
+        raise KeyError(f"model {self.name!r} has no tensor {name!r}")
+
+
+ENSEMBLE_NAME = "organ_seg"
+
+ENSEMBLE_ALIASES = {"similarity": "SIMILARITY", "organ_presence": "PRESENCE"}
+"""Tensors of inner stages that a client receives too, under their upper-case names."""
+
+
+def ensemble_tensors(preset: Preset) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """The inputs and outputs of the ensemble `organ_seg`, as a client sees them."""
+    stages = {model.name: model for model in models_of(preset)}
+    aliased = [
+        Tensor(alias, inner.dtype, inner.axes, inner.doc)
+        for name, alias in ENSEMBLE_ALIASES.items()
+        for stage in stages.values()
+        for inner in stage.outputs
+        if inner.name == name
+    ]
+    return stages["preprocess"].inputs, (*stages["postprocess"].outputs, *aliased)
+
+
+def models_of(preset: Preset) -> tuple[Model, ...]:
+    """The stages of the flow with this preset's dimensions, in the order data walks them."""
+    sam, vlm = preset.segmenter, preset.vision_language
+    one = static("one", 1)
+    xyxy = static("x1 y1 x2 y2", 4)
+    prompts = Axis("prompts", PROMPT_COUNTS[0], PROMPT_COUNTS[0], PROMPT_COUNTS[-1])
+    answers = Axis("answers", 1, 1, len(ORGANS))
+    rows, columns = Axis("rows", 1, 512, MAX_SIDE), Axis("columns", 1, 512, MAX_SIDE)
+
+    def square(size: int) -> tuple[Axis, Axis]:
+        return static("rows", size), static("columns", size)
+
+    sam_pixels = Tensor(
+        "sam_pixels",
+        DataType.UINT8,
+        square(sam.image_size),
+        "grey levels in display orientation, stretched to 0..255, aspect ratio not kept",
+    )
+    vlm_pixels = Tensor(
+        "vlm_pixels", DataType.UINT8, square(vlm.image_size), "the same picture at CLIP's size"
+    )
+    question = Tensor("question", DataType.BYTES, (one,), "UTF-8, NFC, outer blanks removed")
+    image_size_hw = Tensor(
+        "image_size_hw", DataType.INT32, (static("height width", 2),), "in display orientation"
+    )
+    image_orientation = Tensor(
+        "image_orientation",
+        DataType.UINT8,
+        (static("transpose flip_rows flip_columns", 3),),
+        "how the stored frame was brought to display orientation; 0 or 1 each",
+    )
+    image_is_blank = Tensor(
+        "image_is_blank", DataType.BOOL, (one,), "true where all pixels are equal"
+    )
+    answer_state = Tensor(
+        "answer_state",
+        DataType.FP16,
+        (static("width", vlm.width),),
+        "F_vl: last layer's state of the last prompt token",
+    )
+    patch_states = Tensor(
+        "patch_states",
+        DataType.FP16,
+        (static("patches", vlm.patches), static("width", vlm.width)),
+        "F_vl: last layer's states of the image tokens, row by row",
+    )
+    similarity = Tensor(
+        "similarity",
+        DataType.FP32,
+        (static("answers", len(ANSWERS)),),
+        "cosine of F_t with organs 1 to 13, then with the nearest irrelevant prototype (C')",
+    )
+    presence = Tensor(
+        "presence",
+        DataType.FP32,
+        (static("organs", len(ORGANS)),),
+        "probability that the image shows organs 1 to 13",
+    )
+    boxes = Tensor(
+        "boxes",
+        DataType.FP32,
+        (static("organs", len(ORGANS)), xyxy),
+        "F_seg: a box prompt per organ, fractions of the display image's width and height",
+    )
+    prompt_boxes = Tensor(
+        "prompt_boxes", DataType.FP32, (prompts, xyxy), "boxes of the asked organs, same frame"
+    )
+    organs = Tensor("organs", DataType.INT32, (prompts,), "organ ids 1 to 14, 0 in the padding")
+    verdicts = Tensor(
+        "verdicts", DataType.INT32, (prompts,), "I_out: verdict codes, 0 in the padding"
+    )
+    organ_presence = Tensor(
+        "organ_presence", DataType.FP32, presence.axes, "presence, zero for a blank image"
+    )
+    image_embeddings = Tensor(
+        "image_embeddings",
+        DataType.FP16,
+        (static("channels", sam.channels), *square(sam.grid)),
+        "SAM's image embedding",
+    )
+    low_res_masks = Tensor(
+        "low_res_masks", DataType.FP16, (prompts, *square(sam.mask_size)), "mask logits"
+    )
+    mask_quality = Tensor(
+        "mask_quality", DataType.FP32, (prompts,), "IoU that the decoder predicts of its mask"
+    )
+
+    return (
+        Model(
+            "preprocess",
+            ModelKind.PYTHON,
+            (
+                Tensor(
+                    "IMAGE",
+                    DataType.BYTES,
+                    (one,),
+                    "encoded image: PNG, JPEG, single-frame DICOM, or .npy of HU or intensity",
+                ),
+                Tensor("QUERY", DataType.BYTES, (one,), "the question, UTF-8"),
+                Tensor(
+                    "WINDOW",
+                    DataType.FP32,
+                    (static("low high", 2),),
+                    "intensity window; a volume client sends it so that slices scale alike",
+                    optional=True,
+                ),
+            ),
+            (sam_pixels, vlm_pixels, question, image_size_hw, image_orientation, image_is_blank),
+            "Checks image and question, decodes, windows, orients and resizes.",
+        ),
+        Model(
+            "image_encoder",
+            ModelKind.GRAPH,
+            (sam_pixels,),
+            (image_embeddings,),
+            "MedSAM's image encoder.",
+        ),
+        Model(
+            "llava_med",
+            ModelKind.PYTHON,
+            (vlm_pixels, question),
+            (answer_state, patch_states),
+            "LLaVA-Med with merged LoRA: one prefill, no text generated.",
+        ),
+        Model(
+            "extractors",
+            ModelKind.GRAPH,
+            (answer_state, patch_states),
+            (similarity, presence, boxes),
+            "Information of Interest and Segment Information Extractors with the context cache.",
+        ),
+        Model(
+            "gate",
+            ModelKind.PYTHON,
+            (similarity, presence, boxes, image_is_blank),
+            (prompt_boxes, organs, verdicts, organ_presence),
+            "Decides which organs were asked for and which are there; pads to few counts.",
+        ),
+        Model(
+            "mask_decoder",
+            ModelKind.GRAPH,
+            (image_embeddings, prompt_boxes),
+            (low_res_masks, mask_quality),
+            "MedSAM's prompt encoder and mask decoder in one graph, B images × K boxes.",
+        ),
+        Model(
+            "postprocess",
+            ModelKind.PYTHON,
+            (
+                low_res_masks,
+                mask_quality,
+                prompt_boxes,
+                organs,
+                verdicts,
+                image_size_hw,
+                image_orientation,
+            ),
+            (
+                Tensor(
+                    "MASKS",
+                    DataType.BOOL,
+                    (answers, rows, columns),
+                    "masks at the image's own size and orientation, blank unless segmented",
+                ),
+                Tensor(
+                    "ORGANS", DataType.INT32, (answers,), "organ ids 1 to 13; 14 is none of them"
+                ),
+                Tensor(
+                    "VERDICTS",
+                    DataType.BYTES,
+                    (answers,),
+                    "segmented, absent_in_image or out_of_scope",
+                ),
+                Tensor(
+                    "BOXES",
+                    DataType.FP32,
+                    (answers, xyxy),
+                    "the box prompts in the image's own pixels, zeros unless segmented",
+                ),
+                Tensor(
+                    "QUALITY",
+                    DataType.FP32,
+                    (answers,),
+                    "IoU that the decoder predicts of its mask, zero unless segmented",
+                ),
+            ),
+            "Masks at the original size; drops the padding; blanks what is not there.",
+        ),
+    )
+
+
+def model_of(preset: Preset, name: str) -> Model:
+    """One stage by name; raises `KeyError` where there is none."""
+    for model in models_of(preset):
+        if model.name == name:
+            return model
+    raise KeyError(f"the flow has no stage {name!r}")

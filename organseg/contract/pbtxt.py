@@ -1,0 +1,164 @@
+"""Renders `config.pbtxt` for every stage and the ensemble, through Triton's own protobuf.
+
+The text is made by protobuf from a `ModelConfig` message, so it can hold no field that this
+server generation does not know (an unknown field stops a server), and it parses back to the
+message it came from.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2 as pb
+
+from organseg.contract.deployment import Platform, StageDeployment, deployment_of
+from organseg.contract.models import (
+    ENSEMBLE_ALIASES,
+    ENSEMBLE_NAME,
+    Model,
+    ModelKind,
+    ensemble_tensors,
+    models_of,
+)
+from organseg.contract.presets import Preset
+from organseg.contract.tensors import DataType, Tensor
+from organseg.contract.version import CONTRACT_PARAMETER, CONTRACT_VERSION
+
+HEADER = "# Rendered by `make contract`; edit organseg/contract instead.\n"
+WARM_UP_QUESTION_FILE = "question"
+"""The file under `warmup/` that holds one BYTES element, length in front."""
+
+
+def render_configs(preset: Preset, platform: Platform) -> dict[str, str]:
+    """The text of `config.pbtxt` per model name, ensemble included."""
+    messages = {model.name: model_config(model, preset, platform) for model in models_of(preset)}
+    messages[ENSEMBLE_NAME] = ensemble_config(preset)
+    return {name: config_text(message) for name, message in messages.items()}
+
+
+def config_text(message: Any) -> str:
+    """The message as text, with the header; the batch size is there even where it is zero."""
+    text: str = text_format.MessageToString(message)
+    if "max_batch_size" not in text:
+        text += "max_batch_size: 0\n"
+    return HEADER + text
+
+
+def parse_config(text: str) -> Any:
+    """The `ModelConfig` message of a config's text; raises `text_format.ParseError`."""
+    return text_format.Parse(text, pb.ModelConfig())
+
+
+def model_config(model: Model, preset: Preset, platform: Platform) -> Any:
+    """The `ModelConfig` of one stage."""
+    deployment = deployment_of(preset, platform, model)
+    message = pb.ModelConfig(name=model.name, max_batch_size=preset.max_batch)
+    message.backend = _backend(model, platform)
+    if model.kind is ModelKind.GRAPH and message.backend != "python":
+        message.default_model_filename = platform.graph_file
+    message.input.extend(_input(tensor) for tensor in model.inputs)
+    message.output.extend(_output(tensor) for tensor in model.outputs)
+    message.instance_group.append(
+        pb.ModelInstanceGroup(
+            count=deployment.instances,
+            kind=(
+                pb.ModelInstanceGroup.KIND_GPU
+                if deployment.on_gpu
+                else pb.ModelInstanceGroup.KIND_CPU
+            ),
+        )
+    )
+    if deployment.batched:
+        message.dynamic_batching.CopyFrom(_batching(deployment))
+    if deployment.warm_up:
+        message.model_warmup.append(_warm_up(model))
+    _set_parameter(message, CONTRACT_PARAMETER, CONTRACT_VERSION)
+    _set_parameter(message, "preset", preset.name)
+    if message.backend == "python":
+        _set_parameter(message, "threads", str(deployment.threads))
+    elif message.backend == "onnxruntime":
+        _set_parameter(message, "intra_op_thread_count", str(deployment.threads))
+    return message
+
+
+def ensemble_config(preset: Preset) -> Any:
+    """The `ModelConfig` of the ensemble: every tensor flows under its own name."""
+    inputs, outputs = ensemble_tensors(preset)
+    message = pb.ModelConfig(
+        name=ENSEMBLE_NAME, platform="ensemble", max_batch_size=preset.max_batch
+    )
+    message.input.extend(_input(tensor) for tensor in inputs)
+    message.output.extend(_output(tensor) for tensor in outputs)
+    for model in models_of(preset):
+        step = message.ensemble_scheduling.step.add(model_name=model.name, model_version=-1)
+        for tensor in model.inputs:
+            step.input_map[tensor.name] = ENSEMBLE_ALIASES.get(tensor.name, tensor.name)
+        for tensor in model.outputs:
+            step.output_map[tensor.name] = ENSEMBLE_ALIASES.get(tensor.name, tensor.name)
+    _set_parameter(message, CONTRACT_PARAMETER, CONTRACT_VERSION)
+    _set_parameter(message, "preset", preset.name)
+    return message
+
+
+def _backend(model: Model, platform: Platform) -> str:
+    return "python" if model.kind is ModelKind.PYTHON else platform.value
+
+
+def _data_type(tensor: Tensor) -> int:
+    return int(pb.DataType.Value(tensor.dtype.config_name))
+
+
+def _input(tensor: Tensor) -> Any:
+    return pb.ModelInput(
+        name=tensor.name,
+        data_type=_data_type(tensor),
+        dims=tensor.config_dims,
+        optional=tensor.optional,
+    )
+
+
+def _output(tensor: Tensor) -> Any:
+    return pb.ModelOutput(name=tensor.name, data_type=_data_type(tensor), dims=tensor.config_dims)
+
+
+def _batching(deployment: StageDeployment) -> Any:
+    """Queues reject what has waited too long.
+
+    There is no queue size limit: on a parallel branch of an ensemble, servers before 26.02
+    hang the requests that overflow one (docs/decisions/0003-queue-policy.md).
+    """
+    return pb.ModelDynamicBatching(
+        max_queue_delay_microseconds=deployment.queue_delay_microseconds,
+        default_queue_policy=pb.ModelQueuePolicy(
+            timeout_action=pb.ModelQueuePolicy.REJECT,
+            default_timeout_microseconds=deployment.queue_timeout_microseconds,
+            allow_timeout_override=True,
+        ),
+    )
+
+
+def _warm_up(model: Model) -> Any:
+    """One request of batch 1 at the tensors' usual sizes, zeros but for the question."""
+    sample = pb.ModelWarmup(name="one request", batch_size=1)
+    for tensor in model.inputs:
+        entry = pb.ModelWarmup.Input(data_type=_data_type(tensor), dims=tensor.shape("opt"))
+        if tensor.dtype is DataType.BYTES:
+            entry.input_data_file = WARM_UP_QUESTION_FILE
+        else:
+            entry.zero_data = True
+        sample.inputs[tensor.name].CopyFrom(entry)
+    return sample
+
+
+def warm_up_files(preset: Preset, platform: Platform, model: Model) -> dict[str, bytes]:
+    """The files that a stage's warm-up reads, by path below the model's folder."""
+    wants_text = any(tensor.dtype is DataType.BYTES for tensor in model.inputs)
+    if not (deployment_of(preset, platform, model).warm_up and wants_text):
+        return {}
+    text = b"Which organ stores bile?"
+    return {f"warmup/{WARM_UP_QUESTION_FILE}": len(text).to_bytes(4, "little") + text}
+
+
+def _set_parameter(message: Any, key: str, value: str) -> None:
+    message.parameters[key].string_value = value

@@ -1,0 +1,107 @@
+"""The error tree of Organ-Seg: every error that this project raises for a user to read.
+
+OrganSegError
+├── InvalidInputError          what was sent cannot be used; the same request fails again
+│   ├── ImageError             the image: type, size, encoding, geometry
+│   ├── QuestionError          the question: empty, too long, not UTF-8
+│   └── WindowError            the intensity window
+├── ContractError              two sides speak different versions of the tensor contract
+├── CheckpointError            weights, adapter or context cache that do not fit
+├── ReleaseError               a release folder is missing a part, or a part was changed
+├── DatasetError               a dataset folder is not laid out as its loader expects
+├── ServerError                a Triton server answered, but not with a result
+│   ├── ServerStartError       the embedded server could not be started
+│   ├── ServerBusyError        queue full, queue timeout, shutting down: worth a retry
+│   └── ServerFaultError       the server failed inside; its own words are in the message
+├── ServerUnreachableError     no connection: wrong address, server down, TLS mismatch
+├── AuthenticationError        the server refused the credentials; never retried
+└── DeadlineExceededError      no answer within the deadline
+
+Every message says what was wanted, what came, and what to do about it, in that order. None
+carries pixels, question text, paths of the server or patient data, so any of them may be logged.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "AuthenticationError",
+    "CheckpointError",
+    "ContractError",
+    "DatasetError",
+    "DeadlineExceededError",
+    "ImageError",
+    "InvalidInputError",
+    "OrganSegError",
+    "QuestionError",
+    "ReleaseError",
+    "ServerBusyError",
+    "ServerError",
+    "ServerFaultError",
+    "ServerStartError",
+    "ServerUnreachableError",
+    "WindowError",
+]
+
+
+class OrganSegError(Exception):
+    """The root: `except OrganSegError` catches all that this project raises on purpose."""
+
+
+class InvalidInputError(OrganSegError, ValueError):
+    """What was sent cannot be used; the server answers INVALID_ARGUMENT."""
+
+
+class ImageError(InvalidInputError):
+    """The image cannot be used: its type, size, encoding or geometry."""
+
+
+class QuestionError(InvalidInputError):
+    """The question cannot be used: empty, too long, or not UTF-8."""
+
+
+class WindowError(InvalidInputError):
+    """The intensity window cannot be used: not two finite numbers in rising order."""
+
+
+class ContractError(OrganSegError):
+    """Client, configuration and graph do not speak the same version of the contract."""
+
+
+class CheckpointError(OrganSegError):
+    """Weights, an adapter or a context cache do not fit the preset or each other."""
+
+
+class ReleaseError(OrganSegError):
+    """A release folder is missing a part, or a part differs from its manifest."""
+
+
+class DatasetError(OrganSegError):
+    """A dataset folder is not laid out as its loader expects."""
+
+
+class ServerError(OrganSegError):
+    """A Triton server answered, but not with a result."""
+
+
+class ServerStartError(ServerError):
+    """The embedded server could not be started; the message names the remedy."""
+
+
+class ServerBusyError(ServerError):
+    """The server turned the request away for now: queue full, timed out, or shutting down."""
+
+
+class ServerFaultError(ServerError):
+    """The server failed inside while it worked on the request."""
+
+
+class ServerUnreachableError(OrganSegError):
+    """No connection to the server."""
+
+
+class AuthenticationError(OrganSegError):
+    """The server refused the credentials."""
+
+
+class DeadlineExceededError(OrganSegError):
+    """No answer within the deadline."""
