@@ -10,11 +10,16 @@ from organseg.contract.deployment import Platform
 from organseg.contract.documentation import render_documentation
 from organseg.contract.models import models_of
 from organseg.contract.pbtxt import render_configs, warm_up_files
-from organseg.contract.presets import TINY
+from organseg.contract.presets import LLAVA_MED_7B, TINY
+
+GOLDENS = ((TINY, Platform.ONNXRUNTIME), (LLAVA_MED_7B, Platform.TENSORRT))
+"""Beside the default, the renderings that are kept for review: one a native platform."""
+
+GOLDEN_FOLDER = "tests/contract/goldens"
 
 
 def rendered_files() -> dict[str, bytes]:
-    """Every rendered file of the checkout by its path: the default's configs and the page."""
+    """Every rendered file of the checkout by its path: the default's configs, page, goldens."""
     files = {
         f"model_repository/{name}/config.pbtxt": text.encode()
         for name, text in render_configs(TINY, Platform.PYTHON).items()
@@ -22,6 +27,10 @@ def rendered_files() -> dict[str, bytes]:
     for model in models_of(TINY):
         for path, content in warm_up_files(TINY, Platform.PYTHON, model).items():
             files[f"model_repository/{model.name}/{path}"] = content
+    for preset, platform in GOLDENS:
+        folder = f"{GOLDEN_FOLDER}/{preset.name}-{platform.value}"
+        for name, text in render_configs(preset, platform).items():
+            files[f"{folder}/{name}.pbtxt"] = text.encode()
     files["docs/contract.md"] = render_documentation().encode()
     return files
 
@@ -31,7 +40,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m organseg.contract",
         description="Render model_repository/*/config.pbtxt and docs/contract.md from the "
-        "contract, for the default preset (tiny) and platform (python).",
+        "contract, for the default preset (tiny) and platform (python), and the configs that "
+        "tests/contract/goldens keeps for the native platforms.",
     )
     parser.add_argument("--check", action="store_true", help="write nothing; fail on drift")
     parser.add_argument(

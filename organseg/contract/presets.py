@@ -80,6 +80,8 @@ class VisionLanguageSize:
     """Token count of the language model, special tokens included."""
     max_tokens: int
     """Longest prompt, image tokens included."""
+    tied_embeddings: bool
+    """Whether the language-model head shares the token embeddings' weights."""
 
     @property
     def patches(self) -> int:
@@ -145,6 +147,7 @@ _TINY_LLAVA = VisionLanguageSize(
     mlp=688,
     vocabulary=30528,
     max_tokens=2048,
+    tied_embeddings=True,
 )
 
 TINY = Preset(
@@ -153,10 +156,10 @@ TINY = Preset(
         image_size=256,
         patch_size=8,
         width=160,
-        depth=6,
+        depth=4,
         heads=5,
         window=8,
-        global_blocks=(2, 5),
+        global_blocks=(1, 3),
         channels=128,
         decoder_mlp=512,
     ),
@@ -192,6 +195,7 @@ LLAVA_MED_7B = Preset(
         mlp=14336,
         vocabulary=32064,
         max_tokens=2048,
+        tied_embeddings=False,
     ),
     extractors=ExtractorSize(width=512, heads=8, depth=3, text_width=384),
     max_batch=8,

@@ -1,0 +1,50 @@
+"""The deployment table."""
+
+from __future__ import annotations
+
+import pytest
+
+from organseg.contract import PRESETS, TINY, ModelKind, Platform, deployment_of, models_of
+
+every_stage = pytest.mark.parametrize(
+    "model", models_of(TINY), ids=[model.name for model in models_of(TINY)]
+)
+
+
+@every_stage
+@pytest.mark.parametrize("platform", Platform)
+@pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)
+def test_every_stage_has_a_row_with_instances_threads_and_a_queue_that_ends(
+    preset, platform, model
+) -> None:
+    row = deployment_of(preset, platform, model)
+    assert row.instances >= 1
+    assert row.threads >= 1
+    assert row.batched
+    assert 0 <= row.queue_delay_microseconds < row.queue_timeout_microseconds
+
+
+@every_stage
+def test_without_a_gpu_nothing_is_placed_on_one(model) -> None:
+    assert not Platform.PYTHON.has_gpu
+    assert not deployment_of(TINY, Platform.PYTHON, model).on_gpu
+
+
+@every_stage
+def test_only_heavy_stages_wait_for_company_and_are_warmed_up(model) -> None:
+    heavy = model.kind is ModelKind.GRAPH or model.name == "llava_med"
+    for platform in Platform:
+        row = deployment_of(TINY, platform, model)
+        assert (row.queue_delay_microseconds > 0) == heavy
+        assert row.warm_up == heavy
+
+
+def test_the_two_branches_together_take_the_two_cores_of_the_embedded_machine() -> None:
+    rows = {model.name: deployment_of(TINY, Platform.PYTHON, model) for model in models_of(TINY)}
+    assert rows["image_encoder"].threads + rows["llava_med"].threads == 2
+    assert rows["mask_decoder"].threads == 2
+
+
+def test_each_native_platform_loads_its_own_file() -> None:
+    assert Platform.TENSORRT.graph_file == "model.plan"
+    assert Platform.ONNXRUNTIME.graph_file == Platform.PYTHON.graph_file == "model.onnx"

@@ -1,0 +1,193 @@
+"""Rendered `config.pbtxt`: held against Triton's own protobuf."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2 as pb
+
+from organseg.contract import (
+    CONTRACT_PARAMETER,
+    CONTRACT_VERSION,
+    ENSEMBLE_NAME,
+    PRESETS,
+    ModelKind,
+    Platform,
+    Preset,
+    ensemble_tensors,
+    model_of,
+    models_of,
+)
+from organseg.contract.pbtxt import (
+    HEADER,
+    config_text,
+    ensemble_config,
+    model_config,
+    parse_config,
+    render_configs,
+    warm_up_files,
+)
+
+every_rendering = pytest.mark.parametrize(
+    ("preset", "platform"),
+    [
+        pytest.param(preset, platform, id=f"{preset.name}-{platform.value}")
+        for preset in PRESETS.values()
+        for platform in Platform
+    ],
+)
+
+
+def stage_configs(preset: Preset, platform: Platform) -> dict[str, Any]:
+    return {model.name: model_config(model, preset, platform) for model in models_of(preset)}
+
+
+@every_rendering
+def test_the_text_parses_back_to_the_message_it_came_from(
+    preset: Preset, platform: Platform
+) -> None:
+    messages = {**stage_configs(preset, platform), ENSEMBLE_NAME: ensemble_config(preset)}
+    texts = render_configs(preset, platform)
+    assert texts.keys() == messages.keys()
+    for name, text in texts.items():
+        assert text.startswith(HEADER)
+        assert parse_config(text) == messages[name]
+
+
+def test_a_batch_size_of_zero_is_written_out() -> None:
+    text = config_text(pb.ModelConfig(name="toy", max_batch_size=0))
+    assert "max_batch_size: 0" in text
+    assert parse_config(text).max_batch_size == 0
+
+
+def test_a_field_that_this_server_generation_does_not_know_is_refused() -> None:
+    with pytest.raises(text_format.ParseError, match="max_inflight"):
+        parse_config('name: "toy"\nmax_inflight_everything: 3\n')
+
+
+@every_rendering
+def test_every_queue_rejects_after_a_timeout_that_is_not_zero(
+    preset: Preset, platform: Platform
+) -> None:
+    for name, message in stage_configs(preset, platform).items():
+        assert message.HasField("dynamic_batching"), name
+        policy = message.dynamic_batching.default_queue_policy
+        assert policy.default_timeout_microseconds > 0, name
+        assert policy.timeout_action == pb.ModelQueuePolicy.REJECT, name
+        assert policy.allow_timeout_override, name
+
+
+@every_rendering
+def test_no_queue_has_a_size_limit(preset: Preset, platform: Platform) -> None:
+    for name, text in render_configs(preset, platform).items():
+        assert "max_queue_size" not in text, name
+        assert "priority_queue_policy" not in text, name
+
+
+@every_rendering
+def test_the_ensemble_batches_no_more_than_its_stages(preset: Preset, platform: Platform) -> None:
+    whole = ensemble_config(preset).max_batch_size
+    assert whole >= 1
+    for name, message in stage_configs(preset, platform).items():
+        assert message.max_batch_size >= whole, name
+
+
+@every_rendering
+def test_a_native_graph_has_minus_one_only_where_the_contract_says_dynamic(
+    preset: Preset, platform: Platform
+) -> None:
+    for model in models_of(preset):
+        message = model_config(model, preset, platform)
+        pairs = [*zip(model.inputs, message.input, strict=True)]
+        pairs += zip(model.outputs, message.output, strict=True)
+        for tensor, rendered in pairs:
+            wanted = [axis.max if axis.is_static else -1 for axis in tensor.axes]
+            assert list(rendered.dims) == wanted, f"{model.name}: {tensor.name}"
+            if model.kind is ModelKind.GRAPH:
+                dynamic = {axis.name for axis in tensor.axes if not axis.is_static}
+                assert dynamic <= {"prompts"}, f"{model.name}: {tensor.name}"
+
+
+@every_rendering
+def test_graphs_run_on_the_platform_and_all_else_in_python(
+    preset: Preset, platform: Platform
+) -> None:
+    for model in models_of(preset):
+        message = model_config(model, preset, platform)
+        native = model.kind is ModelKind.GRAPH and platform is not Platform.PYTHON
+        assert message.backend == (platform.value if native else "python")
+        assert message.default_model_filename == (platform.graph_file if native else "")
+
+
+@every_rendering
+def test_every_config_carries_contract_version_and_preset(
+    preset: Preset, platform: Platform
+) -> None:
+    for text in render_configs(preset, platform).values():
+        parameters = parse_config(text).parameters
+        assert parameters[CONTRACT_PARAMETER].string_value == CONTRACT_VERSION
+        assert parameters["preset"].string_value == preset.name
+
+
+@every_rendering
+def test_the_embedded_server_gets_no_gpu_and_the_native_platforms_place_heavy_stages_there(
+    preset: Preset, platform: Platform
+) -> None:
+    on_gpu = {
+        name
+        for name, message in stage_configs(preset, platform).items()
+        for group in message.instance_group
+        if group.kind == pb.ModelInstanceGroup.KIND_GPU
+    }
+    heavy = {"image_encoder", "llava_med", "extractors", "mask_decoder"}
+    assert on_gpu == (set() if platform is Platform.PYTHON else heavy)
+
+
+@pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)
+def test_the_ensemble_wires_every_tensor_from_one_writer_to_its_readers(preset: Preset) -> None:
+    message = ensemble_config(preset)
+    inputs, outputs = ensemble_tensors(preset)
+    known = {tensor.name for tensor in inputs}
+    for step in message.ensemble_scheduling.step:
+        model = model_of(preset, step.model_name)
+        assert set(step.input_map) == {tensor.name for tensor in model.inputs}
+        assert set(step.output_map) == {tensor.name for tensor in model.outputs}
+        assert set(step.input_map.values()) <= known
+        assert known.isdisjoint(step.output_map.values())
+        known |= set(step.output_map.values())
+    assert {tensor.name for tensor in outputs} <= known
+    assert [entry.name for entry in message.input if entry.optional] == ["WINDOW"]
+
+
+@every_rendering
+def test_the_ensemble_has_no_warm_up_and_no_queue_of_its_own(
+    preset: Preset, platform: Platform
+) -> None:
+    message = parse_config(render_configs(preset, platform)[ENSEMBLE_NAME])
+    assert not message.model_warmup
+    assert not message.HasField("dynamic_batching")
+    assert not message.instance_group
+
+
+@every_rendering
+def test_a_warm_up_feeds_every_input_a_shape_the_contract_allows(
+    preset: Preset, platform: Platform
+) -> None:
+    warmed = 0
+    for model in models_of(preset):
+        files = warm_up_files(preset, platform, model)
+        for sample in model_config(model, preset, platform).model_warmup:
+            warmed += 1
+            assert sample.batch_size == 1
+            assert set(sample.inputs) == {tensor.name for tensor in model.inputs}
+            for tensor in model.inputs:
+                entry = sample.inputs[tensor.name]
+                assert pb.DataType.Name(entry.data_type) == tensor.dtype.config_name
+                for axis, size in zip(tensor.axes, entry.dims, strict=True):
+                    assert axis.min <= size <= axis.max
+                if entry.input_data_file:
+                    content = files[f"warmup/{entry.input_data_file}"]
+                    assert int.from_bytes(content[:4], "little") == len(content) - 4
+    assert warmed == 4
