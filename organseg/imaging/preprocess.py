@@ -1,0 +1,60 @@
+"""The stage `preprocess`: checks image and question, decodes, windows, orients and resizes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from organseg.contract.presets import Preset
+from organseg.imaging.decoding import decode_image
+from organseg.imaging.resizing import model_pixels
+from organseg.questions import read_question
+
+
+@dataclass(frozen=True)
+class PreparedRequest:
+    """One request, ready for both branches of the flow; the fields are the stage's outputs."""
+
+    sam_pixels: npt.NDArray[np.uint8]
+    """uint8 [S, S], the segmenter's input."""
+    vlm_pixels: npt.NDArray[np.uint8]
+    """uint8 [V, V], the vision-language model's input."""
+    question: str
+    """The question in normal form."""
+    image_size_hw: npt.NDArray[np.int32]
+    """int32 [2], height and width in display orientation."""
+    image_orientation: npt.NDArray[np.uint8]
+    """uint8 [3], how the stored frame was brought to display orientation."""
+    image_is_blank: npt.NDArray[np.bool_]
+    """bool [1], whether all pixels are equal."""
+
+
+def prepare(
+    image: bytes, query: bytes, window: tuple[float, float] | None, preset: Preset
+) -> PreparedRequest:
+    """Makes one request ready.
+
+    The question is checked first, since that costs nothing.
+
+    Args:
+        image: the encoded image.
+        query: the question, UTF-8.
+        window: (low, high) of the intensities, or None for the image's own rule.
+        preset: the sizes of the models.
+
+    Raises:
+        QuestionError, ImageError, WindowError: the request cannot be used; the message says
+            what was wanted, what came, and what to do.
+    """
+    question = read_question(query)
+    decoded = decode_image(image, window)
+    return PreparedRequest(
+        sam_pixels=model_pixels(decoded.pixels, preset.segmenter.image_size),
+        vlm_pixels=model_pixels(decoded.pixels, preset.vision_language.image_size),
+        question=question,
+        image_size_hw=np.array(decoded.pixels.shape, dtype=np.int32),
+        image_orientation=decoded.orientation.as_array(),
+        image_is_blank=np.array([decoded.is_blank]),
+    )
