@@ -1,0 +1,4 @@
+"""The parts of the method in the papers' words, in torch; `organ_seg` is the whole flow.
+
+`gate` alone is plain numpy, since the server runs it as a stage of its own.
+"""

@@ -1,0 +1,101 @@
+"""The paper's multiple-choice prompt, laid out so that all but the question can be reused.
+
+Image tokens and the fixed text (13 options A to M, N for none) come first and the question
+last. A causal language model therefore computes the first part once per image; a follow-up
+question costs its own tokens alone. The two parts are tokenised apart, so that the tokens of
+the first never depend on the second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from organseg.errors import CheckpointError, QuestionError
+from organseg.organs import NONE, ORGANS
+
+OPTIONS = (
+    " ".join(f"{organ.letter}. {organ.name}" for organ in (*ORGANS,))
+    + f" {NONE.letter}. none of them"
+)
+"""The options as the prompt lists them."""
+
+TEXT_BEFORE_IMAGE = "[INST] "
+TEXT_AFTER_IMAGE = (
+    "\nThis is one axial slice of an abdominal scan. Which of these organs does the question "
+    f"ask for? {OPTIONS}\nQuestion: "
+)
+TEXT_AFTER_QUESTION = " [/INST]"
+
+
+@dataclass(frozen=True)
+class PromptTokens:
+    """One batch of prompts as token ids."""
+
+    token_ids: Tensor
+    """int64 [B, T], padded on the right."""
+    lengths: Tensor
+    """int64 [B], tokens of each prompt without padding."""
+    image_start: int
+    """Position of the first image token, the same in every prompt."""
+
+
+class PromptBuilder:
+    """Turns questions into token ids; holds the tokens of the fixed part."""
+
+    def __init__(
+        self, tokenizer: Tokenizer, *, bos_id: int, image_id: int, patches: int, max_tokens: int
+    ) -> None:
+        """Tokenises the fixed part once.
+
+        Args:
+            tokenizer: the language model's tokenizer.
+            bos_id: the id of the token that opens a prompt.
+            image_id: the id that stands for one image token.
+            patches: the number of image tokens.
+            max_tokens: the longest prompt that the language model takes.
+        """
+        # Special tokens typed into a question are text, never control tokens.
+        tokenizer.encode_special_tokens = False
+        before = tokenizer.encode(TEXT_BEFORE_IMAGE, add_special_tokens=False).ids
+        after = tokenizer.encode(TEXT_AFTER_IMAGE, add_special_tokens=False).ids
+        self._closing = tokenizer.encode(TEXT_AFTER_QUESTION, add_special_tokens=False).ids
+        tokenizer.encode_special_tokens = True
+        self.tokenizer = tokenizer
+        self.prefix: tuple[int, ...] = (bos_id, *before, *([image_id] * patches), *after)
+        self.image_start = 1 + len(before)
+        self._max_tokens = max_tokens
+
+    def build(self, questions: Sequence[str]) -> PromptTokens:
+        """The prompts of a batch; raises `QuestionError` where one is too long."""
+        rows = [(*self.prefix, *self._question_ids(question)) for question in questions]
+        longest = max(len(row) for row in rows)
+        padded = [row + (0,) * (longest - len(row)) for row in rows]
+        return PromptTokens(
+            token_ids=torch.tensor(padded, dtype=torch.long),
+            lengths=torch.tensor([len(row) for row in rows], dtype=torch.long),
+            image_start=self.image_start,
+        )
+
+    def _question_ids(self, question: str) -> tuple[int, ...]:
+        ids = self.tokenizer.encode(question, add_special_tokens=False).ids
+        room = self._max_tokens - len(self.prefix) - len(self._closing)
+        if len(ids) > room:
+            raise QuestionError(
+                f"wanted a question of at most {room} tokens, got {len(ids)}: shorten it"
+            )
+        return (*ids, *self._closing)
+
+
+def load_tokenizer(path: Path) -> Tokenizer:
+    """The tokenizer of a `tokenizer.json`; raises `CheckpointError` where it cannot be read."""
+    if not path.is_file():
+        raise CheckpointError(
+            f"wanted a tokenizer at {path}, found none: give a complete checkpoint folder"
+        )
+    return Tokenizer.from_file(str(path))

@@ -1,0 +1,152 @@
+"""LLaVA-Med behind one small class: image and question in, F_vl out, by one prefill.
+
+`answer_state` is the last layer's state of the last prompt token, `patch_states` the last
+layer's states of the image tokens (the paper's F_vl). No text is generated. The model is
+transformers' `LlavaForConditionalGeneration`: a CLIP tower, a two-layer projector, a Mistral
+language model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from transformers import (
+    CLIPVisionConfig,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    MistralConfig,
+)
+
+from organseg.contract.presets import VisionLanguageSize
+from organseg.errors import CheckpointError
+from organseg.networks.prompt import PromptBuilder
+
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+"""Channel means of CLIP's training images (Radford et al. 2021), for pixels in [0, 1]."""
+CLIP_DEVIATION = (0.26862954, 0.26130258, 0.27577711)
+"""Channel deviations of the same."""
+
+
+class VisionLanguageStates(NamedTuple):
+    """F_vl: the joint embedding of image and question."""
+
+    answer_state: Tensor
+    """float [B, D]: the last prompt token."""
+    patch_states: Tensor
+    """float [B, P, D]: the image tokens row by row; they do not depend on the question."""
+
+
+class VisionLanguage(nn.Module):
+    """LLaVA(-Med) with its prompt: the one way this project asks the language model."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, llava: nn.Module, prompts: PromptBuilder, size: VisionLanguageSize) -> None:
+        """Wraps a loaded model; a LoRA-adapted one (`networks.lora`) works the same."""
+        super().__init__()
+        self.llava = llava
+        self.prompts = prompts
+        self.size = size
+        for name, values in (("mean", CLIP_MEAN), ("deviation", CLIP_DEVIATION)):
+            self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, vlm_pixels: Tensor, questions: Sequence[str]) -> VisionLanguageStates:
+        """Prefills a batch of prompts.
+
+        The prompts are padded on the right. Under a causal mask no token sees what stands
+        behind it, so a prompt's states are the same in any company.
+
+        Args:
+            vlm_pixels: uint8 [B, V, V] grey levels.
+            questions: B questions.
+
+        Returns:
+            The states, in the language model's own type.
+        """
+        prompt = self.prompts.build(questions)
+        device = vlm_pixels.device
+        hidden = self._model()(
+            input_ids=prompt.token_ids.to(device),
+            pixel_values=self._normalise(vlm_pixels),
+            use_cache=False,
+        ).last_hidden_state
+        rows = torch.arange(len(questions), device=device)
+        first, last = prompt.image_start, prompt.image_start + self.size.patches
+        return VisionLanguageStates(
+            answer_state=hidden[rows, prompt.lengths.to(device) - 1],
+            patch_states=hidden[:, first:last],
+        )
+
+    def _model(self) -> Any:
+        """The part without the language-model head, adapter layers included."""
+        base: Any = self.llava
+        if hasattr(base, "get_base_model"):
+            base = base.get_base_model()
+        return base.model
+
+    def _normalise(self, vlm_pixels: Tensor) -> Tensor:
+        weights = next(self.llava.parameters())
+        grey = vlm_pixels.unsqueeze(1).expand(-1, 3, -1, -1).float() / 255.0
+        return ((grey - self.mean) / self.deviation).to(weights.dtype)
+
+
+def llava_config(size: VisionLanguageSize, *, image_token_id: int) -> LlavaConfig:
+    """The transformers configuration of a preset's sizes, in LLaVA v1.5's arrangement."""
+    return LlavaConfig(
+        vision_config=CLIPVisionConfig(
+            image_size=size.image_size,
+            patch_size=size.patch_size,
+            hidden_size=size.vision_width,
+            num_hidden_layers=size.vision_depth,
+            num_attention_heads=size.vision_heads,
+            intermediate_size=size.vision_mlp,
+        ),
+        text_config=MistralConfig(
+            hidden_size=size.width,
+            num_hidden_layers=size.depth,
+            num_attention_heads=size.heads,
+            num_key_value_heads=size.key_value_heads,
+            intermediate_size=size.mlp,
+            vocab_size=size.vocabulary,
+            max_position_embeddings=max(size.max_tokens, 4096),
+            sliding_window=None,
+        ),
+        image_token_index=image_token_id,
+        image_seq_length=size.patches,
+        projector_hidden_act="gelu",
+        vision_feature_layer=-2,
+        vision_feature_select_strategy="default",
+        tie_word_embeddings=size.tied_embeddings,
+    )
+
+
+def build_llava(size: VisionLanguageSize, *, image_token_id: int) -> LlavaForConditionalGeneration:
+    """A model of these sizes with transformers' own random initialisation."""
+    return LlavaForConditionalGeneration(llava_config(size, image_token_id=image_token_id))
+
+
+def check_sizes(config: LlavaConfig, size: VisionLanguageSize) -> None:
+    """Raises `CheckpointError` where a loaded configuration is not of the preset's sizes.
+
+    The preset fixes what the tensor contract depends on; everything else is the checkpoint's.
+    """
+    vision: Any = config.vision_config
+    text: Any = config.text_config
+    wanted = {
+        "image size": (size.image_size, vision.image_size),
+        "patch size": (size.patch_size, vision.patch_size),
+        "language width": (size.width, text.hidden_size),
+    }
+    wrong = [
+        f"{name}: wanted {preset}, the checkpoint has {loaded}"
+        for name, (preset, loaded) in wanted.items()
+        if preset != loaded
+    ]
+    if config.projector_hidden_act != "gelu":
+        wrong.append(f"projector: wanted mlp2x_gelu, got {config.projector_hidden_act!r}")
+    if wrong:
+        raise CheckpointError("; ".join(wrong) + ": choose the preset that fits the checkpoint")

@@ -1,0 +1,54 @@
+"""What tests of several rooms share: the shared scans, a release with known answers, a server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REPO_ROOT = Path(__file__).resolve().parent.parent
+SHARED_DATA = REPO_ROOT.parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The real scans that lie beside the checkout; a test that wants them skips without."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip("the real scans (../shared/data) are not on this machine")
+    return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A release of the constructed checkpoint, whose answers are known."""
+    import copy
+
+    from constructed import constructed_checkpoint
+    from export.progress import Progress
+    from export.release import write_release
+    from organseg.contract import TINY, Platform
+
+    out = tmp_path_factory.mktemp("releases") / "constructed"
+    write_release(
+        # Exporting merges the adapter, and others want it unmerged.
+        copy.deepcopy(constructed_checkpoint()),
+        TINY,
+        Platform.PYTHON,
+        out,
+        replace=False,
+        progress=Progress(quiet=True),
+    )
+    return out
+
+
+@pytest.fixture(scope="session")
+def server_address(release: Path) -> Iterator[str]:
+    """The gRPC address of the embedded server that serves `release`."""
+    from organseg.serving.embedded import EmbeddedServer, EnsembleProbe, ServerOptions
+    from organseg.serving.manifest import MODELS_FOLDER, verify_release
+
+    verify_release(release)
+    options = ServerOptions(grpc_port=0, http_port=0, metrics_port=0)
+    with EmbeddedServer(release / MODELS_FOLDER, options, probe=EnsembleProbe()) as server:
+        yield server.grpc_address
