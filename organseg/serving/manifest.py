@@ -1,0 +1,234 @@
+"""A release's manifest: what the release is, and the hash of every file in it.
+
+A release is a folder with `manifest.json` and `models/`, the Triton model repository. The
+exporter calls `write_manifest` last; a server calls `verify_release` before it loads anything.
+The hashes find damage, mix-ups and edits; they are not a signature.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from organseg.errors import ReleaseError
+
+MANIFEST_NAME = "manifest.json"
+MODELS_FOLDER = "models"
+SCHEMA_VERSION = 1
+
+# The server's Python writes these beside `model.py` when it loads it, and checks them itself
+# against the source that is hashed.
+_BYTE_CODE_FOLDER = "__pycache__"
+_CHUNK_BYTES = 1 << 20
+_NAMED_AT_MOST = 5
+_REMEDY = "export it again with `python -m export --preset … --platform … --out DIR`"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a release is made of, and of what."""
+
+    preset: str
+    """The preset that was exported."""
+    platform: str
+    """What runs the graphs: `python`, `onnxruntime` or `tensorrt`."""
+    contract_version: str
+    """The version of the tensor contract that the models speak."""
+    created: str
+    """When it was written: ISO 8601, UTC."""
+    trained: bool
+    """Whether the weights were trained; false for random stand-ins."""
+    tools: Mapping[str, str]
+    """Versions of the tools that made it, by package name."""
+    parity: Sequence[Mapping[str, Any]]
+    """One record per comparison of a graph with its torch module."""
+    files: Mapping[str, str]
+    """The sha256 of every file, by its POSIX path in the release; the manifest itself left out."""
+
+
+def write_manifest(
+    release_dir: Path,
+    *,
+    preset: str,
+    platform: str,
+    contract_version: str,
+    trained: bool,
+    tools: Mapping[str, str],
+    parity: Sequence[Mapping[str, Any]] = (),
+    created: str | None = None,
+) -> Manifest:
+    """Hashes every file of the release and writes its manifest, at once or not at all.
+
+    `parity` records hold plain JSON values. `created` is now unless given. Raises
+    `ReleaseError` where the folder holds no model or holds a symbolic link.
+    """
+    _require_models(release_dir)
+    manifest = Manifest(
+        preset=preset,
+        platform=platform,
+        contract_version=contract_version,
+        created=created or datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        trained=trained,
+        tools=dict(sorted(tools.items())),
+        parity=tuple(dict(record) for record in parity),
+        files={path: _sha256(release_dir / path) for path in _list_files(release_dir)},
+    )
+    document = {"schema": SCHEMA_VERSION, **asdict(manifest)}
+    _write_atomically(release_dir / MANIFEST_NAME, json.dumps(document, indent=2) + "\n")
+    return manifest
+
+
+def read_manifest(release_dir: Path) -> Manifest:
+    """The manifest of a release, its files not yet checked.
+
+    Raises `ReleaseError` where the folder, the manifest or a field of it is missing or
+    unreadable, or where its schema is another one than this code writes.
+    """
+    if not release_dir.is_dir():
+        raise ReleaseError(
+            f"wanted a release folder, but there is no folder {release_dir.name!r}: {_REMEDY}"
+        )
+    if not any(release_dir.iterdir()):
+        raise ReleaseError(
+            f"wanted a release in {release_dir.name!r}, but the folder is empty: {_REMEDY}"
+        )
+    try:
+        text = (release_dir / MANIFEST_NAME).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ReleaseError(
+            f"wanted a release in {release_dir.name!r}, but it has no {MANIFEST_NAME}: {_REMEDY}"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise _unreadable(f"{type(error).__name__} on reading it") from None
+    try:
+        document = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise _unreadable(f"it is not JSON ({error})") from None
+    return _parse(document)
+
+
+def verify_release(release_dir: Path) -> Manifest:
+    """The manifest, once every file is there, unchanged, and nothing was added to `models/`.
+
+    Raises `ReleaseError` that names what is missing, changed or extra.
+    """
+    manifest = read_manifest(release_dir)
+    _require_models(release_dir)
+    present = set(_list_files(release_dir))
+    missing = sorted(set(manifest.files) - present)
+    extra = sorted(
+        path for path in present - set(manifest.files) if path.startswith(f"{MODELS_FOLDER}/")
+    )
+    changed = sorted(
+        path
+        for path, expected in manifest.files.items()
+        if path in present and _sha256(release_dir / path) != expected
+    )
+    findings = [
+        f"{label}: {_name_some(paths)}"
+        for label, paths in (("missing", missing), ("changed", changed), ("not part of it", extra))
+        if paths
+    ]
+    if findings:
+        raise ReleaseError(
+            f"the release {release_dir.name!r} differs from its manifest ({'; '.join(findings)}): "
+            f"copy it again, or {_REMEDY}"
+        )
+    return manifest
+
+
+def _unreadable(reason: str) -> ReleaseError:
+    return ReleaseError(f"cannot read the release's {MANIFEST_NAME}: {reason}; {_REMEDY}")
+
+
+def _parse(document: object) -> Manifest:
+    if not isinstance(document, dict):
+        raise _unreadable("wanted a JSON object")
+    schema = document.get("schema")
+    if schema != SCHEMA_VERSION:
+        raise ReleaseError(
+            f"wanted a manifest of schema {SCHEMA_VERSION}, got {schema!r}: the release was made "
+            f"by another version of organseg; install that version, or {_REMEDY}"
+        )
+    kinds: dict[str, type] = {"trained": bool, "tools": dict, "parity": list, "files": dict}
+    values: dict[str, Any] = {}
+    for field in fields(Manifest):
+        kind = kinds.get(field.name, str)
+        value = document.get(field.name)
+        if not isinstance(value, kind):
+            raise _unreadable(f"wanted {field.name!r} as {kind.__name__}, got {value!r:.40}")
+        values[field.name] = value
+    for name in ("tools", "files"):
+        if not all(isinstance(value, str) for value in values[name].values()):
+            raise _unreadable(f"wanted only strings in {name!r}")
+    return Manifest(**{**values, "parity": tuple(values["parity"])})
+
+
+def _require_models(release_dir: Path) -> None:
+    models = release_dir / MODELS_FOLDER
+    if not models.is_dir() or not any(entry.is_dir() for entry in models.iterdir()):
+        raise ReleaseError(
+            f"wanted models in {MODELS_FOLDER}/ of the release {release_dir.name!r}, "
+            f"but there are none: {_REMEDY}"
+        )
+
+
+def _list_files(release_dir: Path) -> list[str]:
+    """Relative POSIX paths of all files but the manifest and byte code, sorted."""
+    found = []
+    for folder, subfolders, names in os.walk(release_dir):
+        subfolders[:] = sorted(set(subfolders) - {_BYTE_CODE_FOLDER})
+        for name in (*subfolders, *names):
+            path = Path(folder, name)
+            relative = path.relative_to(release_dir).as_posix()
+            if path.is_symlink():
+                # What a link points at can change without the release changing.
+                raise ReleaseError(
+                    f"wanted only files and folders in a release, but {relative} is a symbolic "
+                    f"link: put the file itself there, or {_REMEDY}"
+                )
+            if name in names and relative != MANIFEST_NAME:
+                found.append(relative)
+    return sorted(found)
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as stream:
+            while chunk := stream.read(_CHUNK_BYTES):
+                digest.update(chunk)
+    except OSError as error:
+        raise ReleaseError(
+            f"cannot read {path.name} of the release ({type(error).__name__}): "
+            "give this user the right to read it"
+        ) from None
+    return digest.hexdigest()
+
+
+def _name_some(paths: Iterable[str]) -> str:
+    listed = list(paths)
+    more = len(listed) - _NAMED_AT_MOST
+    return ", ".join(listed[:_NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")
+
+
+def _write_atomically(path: Path, text: str) -> None:
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        # mkstemp makes the file private; a release is read by the user that serves it.
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise

@@ -1,0 +1,111 @@
+"""What a stage is to the server: arrays in, arrays or an error out, one per request.
+
+A stage knows nothing of Triton, so it can be tested and timed in process; `triton_model` puts
+it behind Triton's Python backend.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from organseg.contract import Model, Preset, model_of
+
+Arrays = dict[str, npt.NDArray[Any]]
+"""Tensors by name, each with the batch axis in front."""
+
+
+@dataclass(frozen=True)
+class StageContext:
+    """What a stage is loaded with."""
+
+    preset: Preset
+    """The sizes it serves."""
+    folder: Path
+    """Its version folder, where its files lie."""
+    threads: int
+    """Threads that its engine may use."""
+    device: str = "cpu"
+    """Where it runs, as torch names devices."""
+
+
+@dataclass(frozen=True)
+class StageRequest:
+    """One request as a stage sees it."""
+
+    inputs: Arrays
+    """The inputs that came; an optional one may be missing."""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    """The request's parameters."""
+
+    @property
+    def batch_size(self) -> int:
+        """The length of the batch axis."""
+        return int(next(iter(self.inputs.values())).shape[0])
+
+
+class Stage(ABC):
+    """One model of the flow."""
+
+    name: str
+    """The stage's word, as the contract has it."""
+
+    def __init__(self, context: StageContext) -> None:
+        """Loads what the stage needs; raises an `OrganSegError` where a part is missing."""
+        self.context = context
+        self.model: Model = model_of(context.preset, self.name)
+
+    @abstractmethod
+    def run(self, requests: Sequence[StageRequest]) -> list[Arrays | Exception]:
+        """Answers requests that Triton joined; an exception stands for a request that failed."""
+
+
+class RequestStage(Stage):
+    """A stage that works on one request at a time; a bad request fails alone."""
+
+    def run(self, requests: Sequence[StageRequest]) -> list[Arrays | Exception]:
+        """Answers one after the other."""
+        return [_caught(self.answer, request) for request in requests]
+
+    @abstractmethod
+    def answer(self, request: StageRequest) -> Arrays:
+        """The outputs of one request."""
+
+
+class BatchStage(Stage):
+    """A stage that gains from joining requests along the batch axis."""
+
+    def run(self, requests: Sequence[StageRequest]) -> list[Arrays | Exception]:
+        """Answers all at once; if that fails, one by one, so that only the bad ones fail."""
+        try:
+            return list(self._run_joined(requests))
+        except Exception as error:
+            if len(requests) == 1:
+                return [error]
+            return [answer for request in requests for answer in self.run([request])]
+
+    @abstractmethod
+    def infer(self, inputs: Arrays) -> Arrays:
+        """The outputs of one joined batch."""
+
+    def _run_joined(self, requests: Sequence[StageRequest]) -> list[Arrays]:
+        names = [tensor.name for tensor in self.model.inputs]
+        joined = {name: np.concatenate([r.inputs[name] for r in requests]) for name in names}
+        outputs = self.infer(joined)
+        ends = np.cumsum([request.batch_size for request in requests])[:-1]
+        parts = {name: np.split(array, ends) for name, array in outputs.items()}
+        return [{name: parts[name][index] for name in outputs} for index in range(len(requests))]
+
+
+def _caught(work: Any, request: StageRequest) -> Arrays | Exception:
+    try:
+        answer: Arrays = work(request)
+    except Exception as error:
+        return error
+    return answer

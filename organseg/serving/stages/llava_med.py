@@ -1,0 +1,34 @@
+"""The stage `llava_med`: LLaVA-Med with merged LoRA, one prefill for a batch of requests."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from organseg.networks.checkpoint import VISION_LANGUAGE_FOLDER, load_vision_language
+from organseg.serving.stage import Arrays, BatchStage, StageContext
+
+
+class LlavaMedStage(BatchStage):
+    """F_vl for a batch of images and questions."""
+
+    name = "llava_med"
+
+    def __init__(self, context: StageContext) -> None:
+        """Loads the merged model: float32 on a CPU, bfloat16 on a GPU."""
+        super().__init__(context)
+        torch.set_num_threads(context.threads)
+        dtype = torch.float32 if context.device == "cpu" else torch.bfloat16
+        self._vision_language = load_vision_language(
+            context.folder / VISION_LANGUAGE_FOLDER, context.preset.vision_language, dtype=dtype
+        ).to(context.device)
+
+    @torch.inference_mode()
+    def infer(self, inputs: Arrays) -> Arrays:
+        """Answer and patch states in half precision."""
+        pixels = torch.from_numpy(np.ascontiguousarray(inputs["vlm_pixels"]))
+        questions = [entry.decode() for entry in inputs["question"][:, 0]]
+        states = self._vision_language(pixels.to(self.context.device), questions)
+        return {
+            name: state.to(torch.float16).cpu().numpy() for name, state in states._asdict().items()
+        }

@@ -1,0 +1,123 @@
+"""Puts a stage behind Triton's Python backend.
+
+`model_repository/<stage>/1/model.py` holds nothing but a call of `triton_model`. Triton's own
+module `triton_python_backend_utils` exists only inside its process, so it is imported there.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from organseg.contract import CONTRACT_PARAMETER, CONTRACT_VERSION, DataType, preset_by_name
+from organseg.errors import ContractError, InvalidInputError, OrganSegError
+from organseg.serving.stage import Arrays, Stage, StageContext, StageRequest
+
+
+def triton_model(stage_class: type[Stage]) -> type[Any]:
+    """The class `TritonPythonModel` that Triton looks for, around one stage."""
+
+    class TritonPythonModel:
+        """Triton's entry point to the stage."""
+
+        def initialize(self, args: dict[str, str]) -> None:
+            """Loads the stage from its version folder."""
+            self.stage = stage_class(_context(args))
+
+        def execute(self, requests: list[Any]) -> list[Any]:
+            """Answers the requests that Triton joined, each with its own response."""
+            read = [_read_request(self.stage, request) for request in requests]
+            good = [request for request in read if isinstance(request, StageRequest)]
+            answers = iter(self.stage.run(good) if good else [])
+            return [
+                _respond(
+                    self.stage,
+                    next(answers) if isinstance(request, StageRequest) else request,
+                )
+                for request in read
+            ]
+
+    return TritonPythonModel
+
+
+def error_text(error: Exception) -> str:
+    """What a client reads of a failure: the class, and our own message where it is ours.
+
+    The message of a foreign exception may hold paths or values, so only its class leaves the
+    process.
+    """
+    if isinstance(error, OrganSegError):
+        return f"{type(error).__name__}: {error}"
+    return (
+        f"ServerFaultError: a stage failed with {type(error).__name__}; the server's log says "
+        "where: report it to whoever runs the server"
+    )
+
+
+def _context(args: dict[str, str]) -> StageContext:
+    parameters = {
+        key: value["string_value"]
+        for key, value in json.loads(args["model_config"]).get("parameters", {}).items()
+    }
+    if parameters.get(CONTRACT_PARAMETER) != CONTRACT_VERSION:
+        raise ContractError(
+            f"wanted a config of contract version {CONTRACT_VERSION} (the installed organseg), "
+            f"got {parameters.get(CONTRACT_PARAMETER)}: export the release again, or install "
+            "the version of organseg that made it"
+        )
+    on_gpu = args["model_instance_kind"] == "GPU"
+    return StageContext(
+        preset=preset_by_name(parameters["preset"]),
+        folder=Path(args["model_repository"]) / args["model_version"],
+        threads=int(parameters["threads"]),
+        device=f"cuda:{args['model_instance_device_id']}" if on_gpu else "cpu",
+    )
+
+
+def _read_request(stage: Stage, request: Any) -> StageRequest | Exception:
+    import triton_python_backend_utils as pb_utils
+
+    try:
+        inputs: Arrays = {}
+        for tensor in stage.model.inputs:
+            found = pb_utils.get_input_tensor_by_name(request, tensor.name)
+            if found is not None:
+                inputs[tensor.name] = found.as_numpy()
+        return StageRequest(inputs, json.loads(request.parameters() or "{}"))
+    except Exception as error:
+        return error
+
+
+def _respond(stage: Stage, answer: Arrays | Exception) -> Any:
+    import triton_python_backend_utils as pb_utils
+
+    if isinstance(answer, Exception):
+        code = (
+            pb_utils.TritonError.INVALID_ARG
+            if isinstance(answer, InvalidInputError | ContractError)
+            else pb_utils.TritonError.INTERNAL
+        )
+        if code == pb_utils.TritonError.INTERNAL:
+            pb_utils.Logger.log_error(f"{stage.name}: {_where(answer)}")
+        return pb_utils.InferenceResponse(error=pb_utils.TritonError(error_text(answer), code))
+    tensors = []
+    for tensor in stage.model.outputs:
+        array = np.ascontiguousarray(answer[tensor.name], dtype=tensor.dtype.numpy)
+        if tensor.dtype is DataType.BYTES:
+            array = answer[tensor.name].astype(np.object_)
+        tensors.append(pb_utils.Tensor(tensor.name, array))
+    return pb_utils.InferenceResponse(output_tensors=tensors)
+
+
+def _where(error: Exception) -> str:
+    """The class of an error and the code line it came from: no values, no texts."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    place = "unknown place"
+    if trace is not None:
+        place = f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}"
+    return f"{type(error).__name__} at {place}"
