@@ -1,0 +1,86 @@
+"""`python -m export`: from a checkpoint to a release that a Triton server loads."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from organseg.contract import PRESETS, Platform, preset_by_name
+from organseg.errors import OrganSegError
+
+_EPILOG = """\
+examples:
+  python -m export --preset tiny --platform python --out build/releases/tiny
+      the embedded default: graphs run in Triton's Python backend on the CPU
+  python -m export --preset medsam --platform onnxruntime --checkpoint runs/medsam --out DIR
+      your own weights, for a GPU server with Triton's ONNX Runtime backend
+
+Without --checkpoint the weights are random (seeded): the release shows and times the whole flow,
+but its answers mean nothing, and its manifest says so.
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exports a release; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m export",
+        description="Merge LoRA, export the graphs to ONNX, compare each with torch, and write "
+        "a release: a Triton model repository with a manifest.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--preset", choices=PRESETS, default="tiny", help="the sizes")
+    parser.add_argument(
+        "--platform",
+        choices=[Platform.PYTHON.value, Platform.ONNXRUNTIME.value],
+        default=Platform.PYTHON.value,
+        help="what runs the graphs (default: python, the embedded server's)",
+    )
+    parser.add_argument("--checkpoint", type=Path, help="folder with trained weights")
+    parser.add_argument("--seed", type=int, default=0, help="of the random weights")
+    parser.add_argument("--out", type=Path, required=True, help="the release folder to make")
+    parser.add_argument("--replace", action="store_true", help="make an existing release anew")
+    options = parser.parse_args(arguments)
+    try:
+        _export(options)
+    except OrganSegError as error:
+        print(f"export: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _export(options: argparse.Namespace) -> None:
+    from export.progress import Progress
+
+    progress = Progress()
+    print(f"exporting {options.preset} for {options.platform}", file=sys.stderr)
+    with progress.step("import torch and transformers"):
+        from export.release import write_release
+        from organseg.networks.build import build_checkpoint
+        from organseg.networks.checkpoint import load_checkpoint
+
+    preset = preset_by_name(options.preset)
+    with progress.step("load weights" if options.checkpoint else "make random weights"):
+        checkpoint = (
+            load_checkpoint(options.checkpoint, preset)
+            if options.checkpoint
+            else build_checkpoint(preset, seed=options.seed)
+        )
+    records = write_release(
+        checkpoint,
+        preset,
+        Platform(options.platform),
+        options.out,
+        replace=options.replace,
+        progress=progress,
+    )
+    worst = max(record.max_difference for record in records)
+    print(f"largest difference from torch: {worst:.1e}", file=sys.stderr)
+    if not checkpoint.card.trained:
+        print("the weights are untrained: masks and organs mean nothing", file=sys.stderr)
+    print(options.out)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,184 @@
+"""Writes a release: the model repository for one preset and platform, with its manifest.
+
+A release is immutable. It is put together beside its place and moved there in one step when
+everything in it has been checked, so a failed export leaves nothing that could be served.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+
+from export.graphs import export_graph
+from export.parity import Parity, compare_graph, require_parity
+from export.progress import Progress
+from export.samples import flow_inputs, inputs_of
+from organseg.contract import (
+    CONTRACT_PARAMETER,
+    CONTRACT_VERSION,
+    ENSEMBLE_NAME,
+    Model,
+    ModelKind,
+    Platform,
+    Preset,
+    models_of,
+)
+from organseg.contract.checker import check_graph
+from organseg.contract.pbtxt import render_configs, warm_up_files
+from organseg.errors import ReleaseError
+from organseg.networks import context_cache
+from organseg.networks.checkpoint import VISION_LANGUAGE_FOLDER, Checkpoint, save_vision_language
+from organseg.networks.lora import merge_lora
+from organseg.networks.stages import graph_modules
+from organseg.serving.manifest import MODELS_FOLDER, write_manifest
+
+TEMPLATE = Path(__file__).resolve().parent.parent / "model_repository"
+"""The checkout's model repository: where each stage's `model.py` comes from."""
+TOOLS = ("torch", "onnx", "onnxscript", "onnxruntime", "transformers", "peft", "numpy")
+"""The packages whose versions a manifest records."""
+VERSION_FOLDER = "1"
+
+
+def write_release(
+    checkpoint: Checkpoint,
+    preset: Preset,
+    platform: Platform,
+    out: Path,
+    *,
+    replace: bool,
+    progress: Progress,
+) -> list[Parity]:
+    """Exports a checkpoint as a release.
+
+    Args:
+        checkpoint: the weights; an adapter among them is merged.
+        preset: the sizes.
+        platform: what will run the graphs.
+        out: the release folder to make.
+        replace: whether a release that is there already is taken away first.
+        progress: told of each step.
+
+    Returns:
+        The comparisons of graphs with torch; they are in the manifest too.
+
+    Raises:
+        ReleaseError: `out` holds something already, or a graph does not match torch.
+    """
+    if out.exists() and any(out.iterdir()) and not replace:
+        raise ReleaseError(
+            f"wanted an empty place for the release, {out} holds something: a release is never "
+            "changed, so name another --out, or give --replace to make it anew"
+        )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with _assembled(out) as folder:
+        models = folder / MODELS_FOLDER
+        with progress.step("merge LoRA"):
+            merge_adapter(checkpoint)
+        with progress.step("write configs"):
+            _write_configs(models, preset, platform)
+        with progress.step("save the language model"):
+            save_vision_language(
+                checkpoint.organ_seg.vision_language,
+                models / "llava_med" / VERSION_FOLDER / VISION_LANGUAGE_FOLDER,
+            )
+            checkpoint.cache.save(models / "gate" / VERSION_FOLDER / context_cache.FILE_NAME)
+        records = _write_graphs(checkpoint, preset, models, progress)
+        with progress.step("hash every file"):
+            write_manifest(
+                folder,
+                preset=preset.name,
+                platform=platform.value,
+                contract_version=CONTRACT_VERSION,
+                trained=checkpoint.card.trained,
+                tools={name: version(name) for name in TOOLS},
+                parity=[asdict(record) for record in records],
+            )
+    return records
+
+
+def merge_adapter(checkpoint: Checkpoint) -> None:
+    """Folds a LoRA adapter into the language model, in place; without one, nothing changes."""
+    vision_language = checkpoint.organ_seg.vision_language
+    if hasattr(vision_language.llava, "merge_and_unload"):
+        vision_language.llava = merge_lora(vision_language.llava)
+
+
+def _write_configs(models: Path, preset: Preset, platform: Platform) -> None:
+    stages = {model.name: model for model in models_of(preset)}
+    for name, text in render_configs(preset, platform).items():
+        version_folder = models / name / VERSION_FOLDER
+        version_folder.mkdir(parents=True)
+        (models / name / "config.pbtxt").write_text(text, encoding="utf-8")
+        if name == ENSEMBLE_NAME:
+            # Triton wants the version folder of an ensemble; a file keeps it through copies.
+            (version_folder / ".gitkeep").touch()
+            continue
+        model = stages[name]
+        if _runs_in_python(model, platform):
+            shutil.copyfile(
+                TEMPLATE / name / VERSION_FOLDER / "model.py", version_folder / "model.py"
+            )
+        for relative, content in warm_up_files(preset, platform, model).items():
+            path = models / name / relative
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+
+
+def _write_graphs(
+    checkpoint: Checkpoint, preset: Preset, models: Path, progress: Progress
+) -> list[Parity]:
+    organ_seg = checkpoint.organ_seg
+    modules = graph_modules(organ_seg)
+    inputs = flow_inputs(organ_seg, 2)
+    metadata = {
+        CONTRACT_PARAMETER: CONTRACT_VERSION,
+        "preset": preset.name,
+        "trained": str(checkpoint.card.trained).lower(),
+        "text_encoder_sha256": checkpoint.cache.encoder_sha256,
+    }
+    records = []
+    for model in models_of(preset):
+        if model.kind is not ModelKind.GRAPH:
+            continue
+        folder = models / model.name
+        graph = folder / VERSION_FOLDER / Platform.PYTHON.graph_file
+        with progress.step(f"export {model.name}"):
+            export_graph(
+                modules[model.name],
+                model,
+                preset,
+                inputs_of(model, inputs),
+                graph,
+                metadata=metadata,
+            )
+        with progress.step(f"compare {model.name} with torch"):
+            records += compare_graph(
+                graph, modules[model.name], model, organ_seg, checkpoint.cache.thresholds
+            )
+            check_graph((folder / "config.pbtxt").read_text(encoding="utf-8"), graph)
+    require_parity(records)
+    return records
+
+
+def _runs_in_python(model: Model, platform: Platform) -> bool:
+    return model.kind is ModelKind.PYTHON or platform is Platform.PYTHON
+
+
+@contextmanager
+def _assembled(out: Path) -> Iterator[Path]:
+    """A folder beside `out` that takes its place when the block ends well."""
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as temporary:
+        folder = Path(temporary) / "release"
+        folder.mkdir()
+        yield folder
+        # Another user may run the server: safetensors makes its files private.
+        for path in folder.rglob("*"):
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        if out.exists():
+            out.rename(Path(temporary) / "replaced")
+        folder.rename(out)
