@@ -1,0 +1,93 @@
+"""From an image and a question to the request that the server takes, checked before it is sent."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from organseg.contract import CONTRACT_PARAMETER, CONTRACT_VERSION, ENSEMBLE_NAME
+from organseg.errors import InvalidInputError, QuestionError
+from organseg.questions import read_question
+from organseg_client.images import SentImage
+from organseg_client.tensors import IMAGE, QUERY, RECEIVED, WINDOW
+from organseg_client.transport import InferenceRequest
+
+__all__ = ["build_request", "encode_question", "new_request_id"]
+
+_LONGEST_REQUEST_ID = 128
+
+
+def build_request(
+    image: SentImage, question: bytes, deadline_s: float, request_id: str
+) -> InferenceRequest:
+    """The request of one image and one question to the ensemble, batch of 1."""
+    inputs: dict[str, NDArray[Any]] = {
+        IMAGE.name: _text(image.content),
+        QUERY.name: _text(question),
+    }
+    if image.window is not None:
+        inputs[WINDOW.name] = np.array([image.window], dtype=WINDOW.dtype.numpy)
+    parameters: Mapping[str, str] = {CONTRACT_PARAMETER: CONTRACT_VERSION}
+    return InferenceRequest(
+        model_name=ENSEMBLE_NAME,
+        inputs=inputs,
+        # Always all of them: servers that cache responses key them by input alone.
+        outputs=tuple(tensor.name for tensor in RECEIVED),
+        parameters=parameters,
+        request_id=request_id,
+        deadline_s=deadline_s,
+    )
+
+
+def encode_question(question: str | bytes) -> bytes:
+    """The question as UTF-8.
+
+    Raises `QuestionError` where it is empty, too long, or not UTF-8: by the server's own rule.
+    """
+    if isinstance(question, str):
+        try:
+            encoded = question.encode()
+        except UnicodeEncodeError as error:
+            raise QuestionError(
+                "wanted a question of Unicode text, came one with a lone surrogate "
+                f"at character {error.start + 1}; decode the text with the right encoding"
+            ) from None
+    elif isinstance(question, (bytes, bytearray)):
+        encoded = bytes(question)
+    else:
+        raise QuestionError(
+            f"wanted a question as text, came {type(question).__name__}; give a string"
+        )
+    read_question(encoded)
+    return encoded
+
+
+def new_request_id(request_id: str | None) -> str:
+    """The caller's request id, checked, or a new random one.
+
+    Raises `InvalidInputError` for one that is empty, too long, or does not print: it goes into
+    the server's log.
+    """
+    if request_id is None:
+        return uuid.uuid4().hex
+    if (
+        not isinstance(request_id, str)
+        or not request_id.isprintable()
+        or not 0 < len(request_id) <= _LONGEST_REQUEST_ID
+    ):
+        raise InvalidInputError(
+            f"wanted a request id of 1 to {_LONGEST_REQUEST_ID} printable characters, came "
+            "another; shorten it, or leave it out for a random one"
+        )
+    return request_id
+
+
+def _text(content: bytes) -> NDArray[Any]:
+    """One BYTES element with its batch axis, object [1, 1]."""
+    array = np.empty((1, 1), dtype=np.object_)
+    array[0, 0] = content
+    return array

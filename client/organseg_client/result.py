@@ -1,0 +1,153 @@
+"""The answer to one question about one image, as a client sees it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from organseg.contract import Verdict
+from organseg.organs import ANSWERS, ORGANS
+from organseg_client.images import SentImage
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = ["OrganAnswer", "SegmentationResult"]
+
+
+@dataclass(frozen=True)
+class OrganAnswer:
+    """What the answer says of one organ that the question asks for."""
+
+    id: int
+    """1 to 13, the FLARE22 label value; 14 for none of them."""
+    letter: str
+    """The answer letter of the paper's multiple-choice prompt: A to M, N for none."""
+    name: str
+    """The organ's English name; "none" for none of them."""
+    verdict: Verdict
+    """Whether it was segmented, is absent in this image, or is out of scope."""
+
+
+@dataclass(frozen=True, eq=False)
+class SegmentationResult:
+    """The answer: K organs with verdict, mask and box each, K at least 1.
+
+    Masks and boxes are in the pixels of the image that was given, in its own orientation; for
+    a slice of a volume, in its display frame (rows down to the posterior, columns right to the
+    patient's left). The arrays may be read-only: copy one to change it.
+    """
+
+    verdict: Verdict
+    """The whole answer's: segmented if any organ was, else absent, else out of scope."""
+    organs: tuple[OrganAnswer, ...]
+    """The K organs that the question asks for; one entry "none" where it asks for none."""
+    masks: NDArray[np.bool_] = field(repr=False)
+    """bool [K, H, W]; blank unless segmented."""
+    boxes: NDArray[np.float32] = field(repr=False)
+    """float32 [K, 4], x1 y1 x2 y2 in pixel edges; zeros unless segmented."""
+    quality: NDArray[np.float32] = field(repr=False)
+    """float32 [K], the overlap (IoU) that the mask decoder predicts; zero unless segmented."""
+    similarity: NDArray[np.float32] = field(repr=False)
+    """float32 [14], cosine of question and organ 1 to 13, then of question and "none"."""
+    presence: NDArray[np.float32] = field(repr=False)
+    """float32 [13], probability that the image shows organ 1 to 13."""
+    request_id: str
+    """The id under which the server's logs know the request."""
+    seconds: float
+    """Round trip, from the sending of the request to the parsed answer."""
+    image: SentImage = field(repr=False)
+    """The image as it was sent."""
+
+    @property
+    def reason(self) -> str:
+        """One plain sentence: what was found, or why the masks are blank."""
+        if self.verdict is Verdict.OUT_OF_SCOPE:
+            return "The question asks for none of the 13 organs."
+        found = [one.name for one in self.organs if one.verdict is Verdict.SEGMENTED]
+        absent = [one.name for one in self.organs if one.verdict is Verdict.ABSENT_IN_IMAGE]
+        clauses = []
+        if found:
+            clauses.append(f"the image shows the {_listed(found)}")
+        if absent:
+            clauses.append(f"{'it' if found else 'the image'} does not show the {_listed(absent)}")
+        sentence = ", but ".join(clauses)
+        return f"{sentence[0].upper()}{sentence[1:]}."
+
+    def areas_pixels(self) -> tuple[int, ...]:
+        """The number of pixels in each of the K masks."""
+        return tuple(int(np.count_nonzero(mask)) for mask in self.masks)
+
+    def overlay(self) -> Image.Image:
+        """The image with masks, boxes and a legend over it, as an RGB picture.
+
+        Raises `ImageError` where the image sent cannot be decoded here (DICOM needs the extra
+        `volumes`).
+        """
+        from organseg.imaging.overlay import draw_overlay
+
+        labels = [
+            organ.name
+            if organ.verdict is Verdict.SEGMENTED
+            else f"{organ.name}: {organ.verdict.value.replace('_', ' ')}"
+            for organ in self.organs
+        ]
+        return draw_overlay(self.image.pixels(), self.masks, self._ids(), self.boxes, labels)
+
+    def write_label_png(self, path: str | Path) -> None:
+        """Writes all masks as one PNG whose pixel values are organ ids, 0 for background.
+
+        Where masks overlap, the smaller one holds. Raises `OSError` where the file cannot be
+        written.
+        """
+        from organseg.imaging.overlay import write_label_png
+
+        write_label_png(path, self.masks, self._ids())
+
+    def _ids(self) -> list[int]:
+        return [organ.id for organ in self.organs]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The answer in plain values for JSON: without masks, with their areas in pixels."""
+        rows = zip(self.organs, self.boxes, self.quality, self.areas_pixels(), strict=True)
+        return {
+            "verdict": self.verdict.value,
+            "reason": self.reason,
+            "organs": [
+                {
+                    "id": organ.id,
+                    "letter": organ.letter,
+                    "name": organ.name,
+                    "verdict": organ.verdict.value,
+                    "box_xyxy": [round(float(edge), 2) for edge in box],
+                    "area_pixels": area,
+                    "quality": round(float(quality), 4),
+                }
+                for organ, box, quality, area in rows
+            ],
+            "image_size_hw": list(self.masks.shape[1:]),
+            "similarity": _by_name([organ.name for organ in ANSWERS], self.similarity),
+            "presence": _by_name([organ.name for organ in ORGANS], self.presence),
+            "request_id": self.request_id,
+            "seconds": round(self.seconds, 4),
+        }
+
+    def to_json(self, indent: int | None = None) -> str:
+        """`to_dict` as JSON text, one line unless `indent` is given."""
+        return json.dumps(self.to_dict(), indent=indent)
+
+
+def _listed(names: list[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
+
+
+def _by_name(names: list[str], values: NDArray[np.float32]) -> dict[str, float]:
+    return {
+        name: round(float(value), 4) for name, value in zip(names, values.tolist(), strict=True)
+    }
