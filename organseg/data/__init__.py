@@ -1,0 +1,1 @@
+"""Datasets: FLARE22 and its lookalikes, synthetic anatomy, questions, and splits by patient."""
