@@ -1,0 +1,70 @@
+# Every task of the project; `make` alone prints this list.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+PYTHON ?= python3
+VENV   ?= .venv
+PRESET ?= tiny
+RELEASE ?= build/releases/$(PRESET)
+ARGS   ?=
+
+BIN   := $(VENV)/bin
+READY := $(VENV)/.ready
+# torch first and alone: with it there, nothing that follows draws a CUDA build.
+TORCH := torch==2.13.0
+EXTRAS := serve,export,evaluation,bench,dev
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help setup demo serve test test-gpu check format contract export bench clean
+
+help: ## Print this list
+	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: $(READY) ## Make the virtual environment with everything in it
+
+$(READY): pyproject.toml constraints/embedded.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' || \
+	  { echo "wanted Python 3.10 to 3.12, $(PYTHON) is $$($(PYTHON) --version): use make PYTHON=python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q $(TORCH)
+	$(BIN)/pip install -q -c constraints/embedded.txt -e '.[$(EXTRAS)]'
+	@touch $@
+
+demo: setup ## Export, start the server, ask questions about the sample slices, stop
+	$(BIN)/python -m demo $(ARGS)
+
+serve: $(RELEASE)/manifest.json ## Serve a release on this machine (PRESET=tiny)
+	$(BIN)/organseg serve $(RELEASE) $(ARGS)
+
+export: setup ## Export a release (PRESET=tiny, ARGS=--platform …)
+	$(BIN)/python -m export --preset $(PRESET) --out $(RELEASE) --replace $(ARGS)
+
+$(RELEASE)/manifest.json: $(READY)
+	$(BIN)/python -m export --preset $(PRESET) --out $(RELEASE) --replace
+
+test: setup ## Run all tests that need no GPU
+	$(BIN)/python -m pytest -m 'not gpu' $(ARGS)
+
+test-gpu: setup ## Run the tests that need a GPU, on a machine that has one
+	$(BIN)/python -m pytest -m gpu $(ARGS)
+
+check: setup ## Lint, types, and whether every rendered file is up to date
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m organseg.contract --check
+
+format: setup ## Put all code into the house style
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+contract: setup ## Render configs and docs/contract.md from organseg/contract
+	$(BIN)/python -m organseg.contract
+
+bench: $(RELEASE)/manifest.json ## Time every stage of one request, from Triton's own statistics
+	$(BIN)/python -m benchmarks stages --release $(RELEASE) $(ARGS)
+
+clean: ## Remove everything that was made, the virtual environment too
+	rm -rf $(VENV) build dist demo/overlays demo/results.json .mypy_cache .ruff_cache .pytest_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
