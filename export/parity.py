@@ -7,6 +7,7 @@ one unit of half precision, which says nothing about the export.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,11 +18,10 @@ import onnxruntime
 import torch
 from torch import Tensor
 
-from export.samples import flow_inputs, inputs_of
+from export.samples import inputs_of
 from organseg.contract import Model
 from organseg.errors import ReleaseError
 from organseg.networks.gate import Thresholds, decide
-from organseg.networks.organ_seg import OrganSeg
 from organseg.networks.stages import GraphModule
 
 TOLERANCE = 1e-4
@@ -53,15 +53,12 @@ def compare_graph(
     path: Path,
     module: GraphModule,
     model: Model,
-    organ_seg: OrganSeg,
+    samples: Sequence[dict[str, Tensor]],
     thresholds: Thresholds,
 ) -> list[Parity]:
-    """Runs graph and module on the same inputs at every batch of `BATCHES`."""
+    """Runs graph and module on the same inputs, one comparison per batch of `samples`."""
     session = _session_before_rounding(path)
-    return [
-        _compare(session, module, model, flow_inputs(organ_seg, batch, seed=batch), thresholds)
-        for batch in BATCHES
-    ]
+    return [_compare(session, module, model, tensors, thresholds) for tensors in samples]
 
 
 def require_parity(records: list[Parity]) -> None:

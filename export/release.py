@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from export.graphs import export_graph
-from export.parity import Parity, compare_graph, require_parity
+from export.parity import BATCHES, Parity, compare_graph, require_parity
 from export.progress import Progress
 from export.samples import flow_inputs, inputs_of
 from organseg.contract import (
@@ -134,7 +134,8 @@ def _write_graphs(
 ) -> list[Parity]:
     organ_seg = checkpoint.organ_seg
     modules = graph_modules(organ_seg)
-    inputs = flow_inputs(organ_seg, 2)
+    with progress.step("walk sample requests through torch"):
+        samples = [flow_inputs(organ_seg, batch, seed=batch) for batch in BATCHES]
     metadata = {
         CONTRACT_PARAMETER: CONTRACT_VERSION,
         "preset": preset.name,
@@ -152,13 +153,13 @@ def _write_graphs(
                 modules[model.name],
                 model,
                 preset,
-                inputs_of(model, inputs),
+                inputs_of(model, samples[-1]),
                 graph,
                 metadata=metadata,
             )
         with progress.step(f"compare {model.name} with torch"):
             records += compare_graph(
-                graph, modules[model.name], model, organ_seg, checkpoint.cache.thresholds
+                graph, modules[model.name], model, samples, checkpoint.cache.thresholds
             )
             check_graph((folder / "config.pbtxt").read_text(encoding="utf-8"), graph)
     require_parity(records)

@@ -147,7 +147,7 @@ def test_a_graph_that_differs_from_torch_is_not_released(release: Path):
         release / "models" / "extractors" / "1" / "model.onnx",
         graph_modules(altered)["extractors"],
         model_of(TINY, "extractors"),
-        checkpoint.organ_seg,
+        [flow_inputs(checkpoint.organ_seg, batch) for batch in BATCHES],
         checkpoint.cache.thresholds,
     )
     assert all(not record.holds and record.verdicts_identical is False for record in records)
