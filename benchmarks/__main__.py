@@ -1,0 +1,47 @@
+"""`python -m benchmarks`: one subcommand per measurement."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+
+from benchmarks import perf_analyzer_command, perf_input, stages_command
+from organseg.errors import OrganSegError
+
+_SUBCOMMANDS: tuple[ModuleType, ...] = (stages_command, perf_input, perf_analyzer_command)
+"""Each has `add_command(commands)`, whose parser sets `run`: arguments to exit status."""
+
+_EPILOG = """\
+examples:
+  python -m benchmarks stages --release build/releases/tiny --json stages.json
+      starts the server, times every stage of one request, stops the server
+  python -m benchmarks perf-analyzer --url localhost:8001 --concurrency 1:4:1
+      drives a running server with NVIDIA's perf_analyzer, from one user to four
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and gives the exit status; a failure is one line on stderr."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Measure an Organ-Seg server.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for subcommand in _SUBCOMMANDS:
+        subcommand.add_command(commands)
+    options = parser.parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except OrganSegError as error:
+        print(f"benchmarks: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
