@@ -10,8 +10,10 @@ ARGS   ?=
 
 BIN   := $(VENV)/bin
 READY := $(VENV)/.ready
-# torch first and alone: with it there, nothing that follows draws a CUDA build.
+# torch first: with it there, nothing that follows brings another build of it. Where your package
+# index has CUDA builds only, name one that has a CPU build: make setup TORCH_ARGS='--index-url …'
 TORCH := torch==2.13.0
+TORCH_ARGS ?=
 EXTRAS := serve,export,evaluation,bench,dev
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -27,7 +29,7 @@ $(READY): pyproject.toml constraints/embedded.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' || \
 	  { echo "wanted Python 3.10 to 3.12, $(PYTHON) is $$($(PYTHON) --version): use make PYTHON=python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q $(TORCH)
+	$(BIN)/pip install -q $(TORCH) $(TORCH_ARGS)
 	$(BIN)/pip install -q -c constraints/embedded.txt -e '.[$(EXTRAS)]'
 	@touch $@
 
@@ -40,7 +42,7 @@ serve: $(RELEASE)/manifest.json ## Serve a release on this machine (PRESET=tiny)
 export: setup ## Export a release (PRESET=tiny, ARGS=--platform …)
 	$(BIN)/python -m export --preset $(PRESET) --out $(RELEASE) --replace $(ARGS)
 
-$(RELEASE)/manifest.json: $(READY)
+$(RELEASE)/manifest.json: $(READY) $(shell find organseg/contract organseg/networks export model_repository -name '*.py' -o -name '*.json' -o -name '*.pbtxt' -o -name '*.safetensors')
 	$(BIN)/python -m export --preset $(PRESET) --out $(RELEASE) --replace
 
 test: setup ## Run all tests that need no GPU

@@ -19,6 +19,7 @@ HERE = Path(__file__).resolve().parent
 SAMPLES = HERE / "samples"
 OVERLAYS = HERE / "overlays"
 RESULTS = HERE / "results.json"
+LOG = HERE.parent / "build" / "demo.log"
 
 
 @dataclass(frozen=True)
@@ -74,9 +75,10 @@ def _export() -> Path:
 
 
 def _ask(release: Path) -> Iterator[Row]:
-    OVERLAYS.mkdir(exist_ok=True)
-    options = ServerOptions(grpc_port=0, http_port=0, metrics_port=0)
-    print("starting Triton …", file=sys.stderr)
+    OVERLAYS.mkdir(parents=True, exist_ok=True)
+    LOG.parent.mkdir(parents=True, exist_ok=True)
+    options = ServerOptions(grpc_port=0, http_port=0, metrics_port=0, log_file=LOG)
+    print(f"starting Triton (log: {LOG}) …", file=sys.stderr)
     with (
         EmbeddedServer(release / MODELS_FOLDER, options, probe=EnsembleProbe()) as server,
         OrganSegClient(server.grpc_address) as client,

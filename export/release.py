@@ -35,7 +35,7 @@ from organseg.networks import context_cache
 from organseg.networks.checkpoint import VISION_LANGUAGE_FOLDER, Checkpoint, save_vision_language
 from organseg.networks.lora import merge_lora
 from organseg.networks.stages import graph_modules
-from organseg.serving.manifest import MODELS_FOLDER, write_manifest
+from organseg.serving.manifest import MANIFEST_NAME, MODELS_FOLDER, write_manifest
 
 TEMPLATE = Path(__file__).resolve().parent.parent / "model_repository"
 """The checkout's model repository: where each stage's `model.py` comes from."""
@@ -69,11 +69,7 @@ def write_release(
     Raises:
         ReleaseError: `out` holds something already, or a graph does not match torch.
     """
-    if out.exists() and any(out.iterdir()) and not replace:
-        raise ReleaseError(
-            f"wanted an empty place for the release, {out} holds something: a release is never "
-            "changed, so name another --out, or give --replace to make it anew"
-        )
+    _require_place(out, replace=replace)
     out.parent.mkdir(parents=True, exist_ok=True)
     with _assembled(out) as folder:
         models = folder / MODELS_FOLDER
@@ -99,6 +95,24 @@ def write_release(
                 parity=[asdict(record) for record in records],
             )
     return records
+
+
+def _require_place(out: Path, *, replace: bool) -> None:
+    """Raises `ReleaseError` unless `out` is free, or an earlier release that may be replaced."""
+    if out.exists() and not out.is_dir():
+        raise ReleaseError(f"wanted a folder for the release, {out} is a file: name another --out")
+    if not out.exists() or not any(out.iterdir()):
+        return
+    if not replace:
+        raise ReleaseError(
+            f"wanted an empty place for the release, {out} holds something: a release is never "
+            "changed, so name another --out, or give --replace to make it anew"
+        )
+    if not (out / MANIFEST_NAME).is_file():
+        raise ReleaseError(
+            f"wanted a release to replace, {out} holds something else (no {MANIFEST_NAME}): "
+            "nothing was touched; name another --out"
+        )
 
 
 def merge_adapter(checkpoint: Checkpoint) -> None:
@@ -180,6 +194,12 @@ def _assembled(out: Path) -> Iterator[Path]:
         # Another user may run the server: safetensors makes its files private.
         for path in folder.rglob("*"):
             path.chmod(0o755 if path.is_dir() else 0o644)
+        replaced = Path(temporary) / "replaced"
         if out.exists():
-            out.rename(Path(temporary) / "replaced")
-        folder.rename(out)
+            out.rename(replaced)
+        try:
+            folder.rename(out)
+        except OSError:
+            if replaced.exists():
+                replaced.rename(out)
+            raise

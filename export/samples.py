@@ -12,8 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from organseg.contract import Model
-from organseg.contract.tensors import DataType
+from organseg.contract import Model, names
 from organseg.imaging.resizing import model_pixels
 from organseg.networks.organ_seg import OrganSeg
 
@@ -44,27 +43,22 @@ def flow_inputs(organ_seg: OrganSeg, batch: int, *, seed: int = 0) -> dict[str, 
         sam_pixels = resized(preset.segmenter.image_size)
         states = organ_seg.vision_language(resized(preset.vision_language.image_size), questions)
         tensors = {
-            "sam_pixels": sam_pixels,
-            "answer_state": states.answer_state.to(torch.float16),
-            "patch_states": states.patch_states.to(torch.float16),
-            "image_embeddings": organ_seg.segmenter.encode_image(sam_pixels).to(torch.float16),
+            names.SAM_PIXELS: sam_pixels,
+            names.ANSWER_STATE: states.answer_state,
+            names.PATCH_STATES: states.patch_states,
+            names.IMAGE_EMBEDDINGS: organ_seg.segmenter.encode_image(sam_pixels),
         }
-        own = organ_seg.extractors.organ_prototypes.dtype
-        found = organ_seg.extractors(
-            tensors["answer_state"].to(own), tensors["patch_states"].to(own)
-        )
+        found = organ_seg.extractors(states.answer_state, states.patch_states)
         # Two prompts an image: the batch and the prompt axis must not be taken for one.
-        tensors["prompt_boxes"] = found.boxes[:, :2].float()
+        tensors[names.PROMPT_BOXES] = found.boxes[:, :2]
     return {name: tensor.clone() for name, tensor in tensors.items()}
 
 
 def inputs_of(model: Model, tensors: dict[str, Tensor]) -> tuple[Tensor, ...]:
-    """The inputs of one stage, in its order; their types are the contract's."""
-    chosen = tuple(tensors[tensor.name] for tensor in model.inputs)
-    for tensor, declared in zip(chosen, model.inputs, strict=True):
-        if tensor.numpy().dtype != declared.dtype.numpy or declared.dtype is DataType.BYTES:
-            raise TypeError(f"{declared.name}: wanted {declared.dtype}, got {tensor.dtype}")
-    return chosen
+    """The inputs of one stage, in its order and in the contract's types."""
+    return tuple(
+        tensors[tensor.name].to(getattr(torch, str(tensor.dtype.numpy))) for tensor in model.inputs
+    )
 
 
 def _picture(generator: np.random.Generator) -> npt.NDArray[np.uint8]:

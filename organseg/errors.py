@@ -17,8 +17,9 @@ OrganSegError
 ├── AuthenticationError        the server refused the credentials; never retried
 └── DeadlineExceededError      no answer within the deadline
 
-Every message says what was wanted, what came, and what to do about it, in that order. None
-carries pixels, question text, paths of the server or patient data, so any of them may be logged.
+Every message says what was wanted, what came, and what to do about it, in that order. None that
+leaves a server carries pixels, question text, paths or patient data; commands that run on the
+user's own files name them.
 """
 
 from __future__ import annotations

@@ -15,11 +15,7 @@ def read_question(query: bytes) -> str:
         QuestionError: the bytes are empty or all blanks, more than `MAX_QUERY_BYTES`, or not
             UTF-8.
     """
-    if len(query) > MAX_QUERY_BYTES:
-        raise QuestionError(
-            f"wanted a question of at most {MAX_QUERY_BYTES} bytes of UTF-8, got {len(query)}: "
-            "shorten it"
-        )
+    _check_length(query)
     try:
         text = query.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -30,9 +26,19 @@ def read_question(query: bytes) -> str:
     # Control and format characters (zero-width joiners, direction marks) carry no meaning here.
     kept = "".join(" " if unicodedata.category(sign)[0] == "C" else sign for sign in text)
     normal = " ".join(unicodedata.normalize("NFC", kept).split())
+    # Composing can lengthen: some signs are one code point and three in normal form.
+    _check_length(normal.encode("utf-8"))
     if not normal:
         raise QuestionError(
             "wanted a question in words, got an empty one: ask, for example, "
             '"Which organ stores bile?"'
         )
     return normal
+
+
+def _check_length(query: bytes) -> None:
+    if len(query) > MAX_QUERY_BYTES:
+        raise QuestionError(
+            f"wanted a question of at most {MAX_QUERY_BYTES} bytes of UTF-8, got {len(query)}: "
+            "shorten it"
+        )

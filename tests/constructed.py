@@ -91,7 +91,7 @@ def _adapt(checkpoint: Checkpoint) -> None:
 def _solve_heads(checkpoint: Checkpoint) -> None:
     organ_seg, cache = checkpoint.organ_seg, checkpoint.cache
     organs, irrelevant = cache.organ_prototypes, cache.irrelevant_prototypes
-    blurred, targets, queries = [], [], []
+    hidden, targets, queries = [], [], []
     captured: list[torch.Tensor] = []
     extractor = organ_seg.extractors.segment_information
     hook = extractor.norm.register_forward_hook(lambda _, __, out: captured.append(out))
@@ -104,7 +104,7 @@ def _solve_heads(checkpoint: Checkpoint) -> None:
         answer_state, patch_states = (state.half().float() for state in states)
         organ_seg.extractors(answer_state, patch_states)
         queries.append(captured.pop())
-        blurred.append(organ_seg.extractors.information_of_interest.layers[:-1](answer_state))
+        hidden.append(organ_seg.extractors.information_of_interest.layers[:-1](answer_state))
         targets += [
             organs[[i - 1 for i in ids]].sum(axis=0) if ids else irrelevant[0]
             for ids in QUESTIONS.values()
@@ -113,7 +113,7 @@ def _solve_heads(checkpoint: Checkpoint) -> None:
 
     target = torch.from_numpy(np.stack(targets))
     target = target / target.norm(dim=1, keepdim=True)
-    _solve(organ_seg.extractors.information_of_interest.layers[-1], torch.cat(blurred), target)
+    _solve(organ_seg.extractors.information_of_interest.layers[-1], torch.cat(hidden), target)
 
     states = torch.cat(queries)
     shown = torch.tensor([0.0 if o.id == SPLEEN_ID else 1.0 for o in ORGANS])

@@ -10,7 +10,12 @@ from typing import Any
 from numpy.typing import NDArray
 
 from organseg.contract import CONTRACT_PARAMETER, CONTRACT_VERSION, ENSEMBLE_NAME
-from organseg.errors import ContractError, ServerBusyError, ServerUnreachableError
+from organseg.errors import (
+    ContractError,
+    DeadlineExceededError,
+    ServerBusyError,
+    ServerUnreachableError,
+)
 from organseg_client.deadline import DEFAULT_DEADLINE_S, Deadline
 from organseg_client.grpc_transport import GrpcTransport
 from organseg_client.images import ImageInput, encode_image
@@ -142,7 +147,13 @@ class OrganSegClient:
             raise ServerUnreachableError(
                 "wanted an open client, this one was closed; make another OrganSegClient"
             )
-        with self._connecting:
+        # Another thread may be connecting, with more time than this call has.
+        if not self._connecting.acquire(timeout=deadline.remaining_s()):
+            raise DeadlineExceededError(
+                f"wanted an answer within {deadline.seconds:g} s, the time was up while another "
+                "thread was connecting; give a longer deadline, or see whether the server answers"
+            )
+        try:
             if self._is_connected:
                 return
             if not self._transport.is_ready(ENSEMBLE_NAME, deadline.remaining_s()):
@@ -160,3 +171,5 @@ class OrganSegClient:
                     "release, or serve a release that was exported with this version of organseg"
                 )
             self._is_connected = True
+        finally:
+            self._connecting.release()

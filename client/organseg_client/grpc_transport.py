@@ -20,6 +20,8 @@ Result = TypeVar("Result")
 
 _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s/:\[\]]+):(\d{1,5})")
 
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
+
 _LARGEST_MESSAGE_BYTES = 2**31 - 1
 # tritonclient sets these limits only where it is given no channel arguments of ours; without
 # them gRPC takes 4 MB, and masks of 13 organs are larger.
@@ -53,7 +55,11 @@ class GrpcTransport:
         self._grpc = grpc
         self._wire_error: type[Exception] = InferenceServerException
         self._type_name: Callable[[Any], str] = np_to_triton_dtype
-        self._connection = grpc.InferenceServerClient(url, channel_args=list(_CHANNEL_ARGUMENTS))
+        channel_arguments = list(_CHANNEL_ARGUMENTS)
+        if address[1] in _LOOPBACK:
+            # A proxy in the environment is for other machines; gRPC would ask it for this one.
+            channel_arguments.append(("grpc.enable_http_proxy", 0))
+        self._connection = grpc.InferenceServerClient(url, channel_args=channel_arguments)
         self._is_closed = False
 
     def infer(self, request: InferenceRequest) -> InferenceResponse:

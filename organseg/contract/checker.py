@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from organseg.contract.pbtxt import parse_config
+from organseg.contract.tensors import DataType
 from organseg.contract.version import CONTRACT_PARAMETER
 from organseg.errors import ContractError
 
@@ -75,10 +76,12 @@ def _tensor(entry: Any, exported: Any, max_batch_size: int) -> list[str]:
     from tritonclient.grpc import model_config_pb2 as pb
 
     found = []
-    config_type = pb.DataType.Name(entry.data_type).removeprefix("TYPE_")
-    onnx_type = {"FP32": "FLOAT", "FP16": "FLOAT16"}.get(config_type, config_type)
+    config_name = pb.DataType.Name(entry.data_type)
+    known = {dtype.config_name: dtype for dtype in DataType}
+    wanted_type = known[config_name].onnx_name if config_name in known else config_name
     graph_type = TensorProto.DataType.Name(exported.elem_type)
-    if onnx_type != graph_type:
+    if wanted_type != graph_type:
+        config_type = config_name.removeprefix("TYPE_")
         found.append(f"type {config_type} in the config, {graph_type} in the graph")
 
     graph_dims = [dim.dim_value if dim.HasField("dim_value") else -1 for dim in exported.shape.dim]

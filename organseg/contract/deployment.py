@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from organseg.contract.models import Model, ModelKind
-from organseg.contract.presets import Preset
+from organseg.contract.presets import MEDSAM, Preset
 
 
 class Platform(Enum):
@@ -42,8 +42,9 @@ class StageDeployment:
     """Copies of the stage that work side by side."""
     threads: int
     """Threads of one instance's engine."""
-    batched: bool
-    """Whether Triton joins waiting requests; a stage with no gain from it goes without."""
+    joins_requests: bool
+    """Whether Triton joins waiting requests into one batch. A stage that works on one request at
+    a time gains nothing by it, and a small request would wait for a large neighbour."""
     queue_delay_microseconds: int
     """How long a request may wait for others to join its batch."""
     queue_timeout_microseconds: int
@@ -59,7 +60,7 @@ QUEUE_TIMEOUT_MICROSECONDS = 30_000_000
 _CPU_STAGE = StageDeployment(
     instances=1,
     threads=1,
-    batched=True,
+    joins_requests=False,
     queue_delay_microseconds=0,
     queue_timeout_microseconds=QUEUE_TIMEOUT_MICROSECONDS,
     on_gpu=False,
@@ -67,19 +68,31 @@ _CPU_STAGE = StageDeployment(
 )
 
 
+PATIENT_QUEUE_TIMEOUT_MICROSECONDS = 300_000_000
+"""For the full-size image encoder on a CPU, which takes some ten seconds an image."""
+
+
 def deployment_of(preset: Preset, platform: Platform, model: Model) -> StageDeployment:
     """The row of the table for one stage.
 
     Heavy stages wait two milliseconds for company on a CPU, one on a GPU; the light Python
-    stages take what is there. `mask_decoder` runs when both branches are done, so it may use
-    both cores of the embedded machine.
+    stages take requests one by one. `mask_decoder` runs when both branches are done, so it may
+    use both cores of the embedded machine; so may the full-size image encoder, beside which the
+    other branch takes no time.
     """
+    full_size_on_cpu = preset.segmenter == MEDSAM.segmenter and not platform.has_gpu
+    stage = _CPU_STAGE
+    if full_size_on_cpu:
+        stage = replace(stage, queue_timeout_microseconds=PATIENT_QUEUE_TIMEOUT_MICROSECONDS)
     heavy = model.kind is ModelKind.GRAPH or model.name == "llava_med"
     if not heavy:
         # On a GPU machine the cores are many and decoding must keep up with the engines.
         copies = 4 if platform.has_gpu and model.name in ("preprocess", "postprocess") else 1
-        return replace(_CPU_STAGE, instances=copies)
+        return replace(stage, instances=copies)
+    stage = replace(stage, joins_requests=True, warm_up=True)
     if platform.has_gpu:
-        return replace(_CPU_STAGE, queue_delay_microseconds=1_000, on_gpu=True, warm_up=True)
-    threads = 2 if model.name == "mask_decoder" else 1
-    return replace(_CPU_STAGE, threads=threads, queue_delay_microseconds=2_000, warm_up=True)
+        return replace(stage, queue_delay_microseconds=1_000, on_gpu=True)
+    both_cores = model.name == "mask_decoder" or (
+        full_size_on_cpu and model.name == "image_encoder"
+    )
+    return replace(stage, threads=2 if both_cores else 1, queue_delay_microseconds=2_000)

@@ -14,7 +14,7 @@ BATCH = "batch"
 
 def batch_axis(preset: Preset) -> Axis:
     """The batch axis that Triton puts in front of every tensor."""
-    return Axis(BATCH, 1, 1, preset.max_batch)
+    return Axis(BATCH, 1, max(1, preset.max_batch // 2), preset.max_batch)
 
 
 def dynamic_axes(tensor: Tensor) -> dict[int, str]:

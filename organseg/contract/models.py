@@ -10,13 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from organseg.contract import names
 from organseg.contract.presets import Preset
 from organseg.contract.tensors import Axis, DataType, Tensor, static
 from organseg.contract.verdicts import PROMPT_COUNTS
 from organseg.organs import ANSWERS, ORGANS
 
-MAX_SIDE = 4096
-"""Longest side of an image that a request may carry, pixels."""
+MIN_SIDE, MAX_SIDE = 8, 4096
+"""Shortest and longest side of an image that a request may carry, pixels."""
 
 
 class ModelKind(Enum):
@@ -51,9 +52,15 @@ class Model:
         raise KeyError(f"model {self.name!r} has no tensor {name!r}")
 
 
+PROMPTS = "prompts"
+"""The axis of asked organs inside the flow, padded to one of `PROMPT_COUNTS`."""
+
 ENSEMBLE_NAME = "organ_seg"
 
-ENSEMBLE_ALIASES = {"similarity": "SIMILARITY", "organ_presence": "PRESENCE"}
+ENSEMBLE_ALIASES = {
+    names.SIMILARITY: names.ANSWER_SIMILARITY,
+    names.ORGAN_PRESENCE: names.ANSWER_PRESENCE,
+}
 """Tensors of inner stages that a client receives too, under their upper-case names."""
 
 
@@ -75,86 +82,86 @@ def models_of(preset: Preset) -> tuple[Model, ...]:
     sam, vlm = preset.segmenter, preset.vision_language
     one = static("one", 1)
     xyxy = static("x1 y1 x2 y2", 4)
-    prompts = Axis("prompts", PROMPT_COUNTS[0], PROMPT_COUNTS[0], PROMPT_COUNTS[-1])
+    prompts = Axis(PROMPTS, PROMPT_COUNTS[0], PROMPT_COUNTS[0], PROMPT_COUNTS[-1])
     answers = Axis("answers", 1, 1, len(ORGANS))
-    rows, columns = Axis("rows", 1, 512, MAX_SIDE), Axis("columns", 1, 512, MAX_SIDE)
+    rows, columns = (Axis(name, MIN_SIDE, 512, MAX_SIDE) for name in ("rows", "columns"))
 
     def square(size: int) -> tuple[Axis, Axis]:
         return static("rows", size), static("columns", size)
 
     sam_pixels = Tensor(
-        "sam_pixels",
+        names.SAM_PIXELS,
         DataType.UINT8,
         square(sam.image_size),
         "grey levels in display orientation, stretched to 0..255, aspect ratio not kept",
     )
     vlm_pixels = Tensor(
-        "vlm_pixels", DataType.UINT8, square(vlm.image_size), "the same picture at CLIP's size"
+        names.VLM_PIXELS, DataType.UINT8, square(vlm.image_size), "the same picture at CLIP's size"
     )
-    question = Tensor("question", DataType.BYTES, (one,), "UTF-8, NFC, outer blanks removed")
+    question = Tensor(names.QUESTION, DataType.BYTES, (one,), "UTF-8, NFC, outer blanks removed")
     image_size_hw = Tensor(
-        "image_size_hw", DataType.INT32, (static("height width", 2),), "in display orientation"
+        names.IMAGE_SIZE_HW, DataType.INT32, (static("height width", 2),), "in display orientation"
     )
     image_orientation = Tensor(
-        "image_orientation",
+        names.IMAGE_ORIENTATION,
         DataType.UINT8,
         (static("transpose flip_rows flip_columns", 3),),
         "how the stored frame was brought to display orientation; 0 or 1 each",
     )
     image_is_blank = Tensor(
-        "image_is_blank", DataType.BOOL, (one,), "true where all pixels are equal"
+        names.IMAGE_IS_BLANK, DataType.BOOL, (one,), "true where all pixels are equal"
     )
     answer_state = Tensor(
-        "answer_state",
+        names.ANSWER_STATE,
         DataType.FP16,
         (static("width", vlm.width),),
         "F_vl: last layer's state of the last prompt token",
     )
     patch_states = Tensor(
-        "patch_states",
+        names.PATCH_STATES,
         DataType.FP16,
         (static("patches", vlm.patches), static("width", vlm.width)),
         "F_vl: last layer's states of the image tokens, row by row",
     )
     similarity = Tensor(
-        "similarity",
+        names.SIMILARITY,
         DataType.FP32,
         (static("answers", len(ANSWERS)),),
         "cosine of F_t with organs 1 to 13, then with the nearest irrelevant prototype (C')",
     )
     presence = Tensor(
-        "presence",
+        names.PRESENCE,
         DataType.FP32,
         (static("organs", len(ORGANS)),),
         "probability that the image shows organs 1 to 13",
     )
     boxes = Tensor(
-        "boxes",
+        names.BOXES,
         DataType.FP32,
         (static("organs", len(ORGANS)), xyxy),
         "F_seg: a box prompt per organ, fractions of the display image's width and height",
     )
     prompt_boxes = Tensor(
-        "prompt_boxes", DataType.FP32, (prompts, xyxy), "boxes of the asked organs, same frame"
+        names.PROMPT_BOXES, DataType.FP32, (prompts, xyxy), "boxes of the asked organs, same frame"
     )
-    organs = Tensor("organs", DataType.INT32, (prompts,), "organ ids 1 to 14, 0 in the padding")
+    organs = Tensor(names.ORGANS, DataType.INT32, (prompts,), "organ ids 1 to 14, 0 in the padding")
     verdicts = Tensor(
-        "verdicts", DataType.INT32, (prompts,), "I_out: verdict codes, 0 in the padding"
+        names.VERDICTS, DataType.INT32, (prompts,), "I_out: verdict codes, 0 in the padding"
     )
     organ_presence = Tensor(
-        "organ_presence", DataType.FP32, presence.axes, "presence, zero for a blank image"
+        names.ORGAN_PRESENCE, DataType.FP32, presence.axes, "presence, zero for a blank image"
     )
     image_embeddings = Tensor(
-        "image_embeddings",
+        names.IMAGE_EMBEDDINGS,
         DataType.FP16,
         (static("channels", sam.channels), *square(sam.grid)),
         "SAM's image embedding",
     )
     low_res_masks = Tensor(
-        "low_res_masks", DataType.FP16, (prompts, *square(sam.mask_size)), "mask logits"
+        names.LOW_RES_MASKS, DataType.FP16, (prompts, *square(sam.mask_size)), "mask logits"
     )
     mask_quality = Tensor(
-        "mask_quality", DataType.FP32, (prompts,), "IoU that the decoder predicts of its mask"
+        names.MASK_QUALITY, DataType.FP32, (prompts,), "IoU that the decoder predicts of its mask"
     )
 
     return (
@@ -163,14 +170,14 @@ def models_of(preset: Preset) -> tuple[Model, ...]:
             ModelKind.PYTHON,
             (
                 Tensor(
-                    "IMAGE",
+                    names.IMAGE,
                     DataType.BYTES,
                     (one,),
                     "encoded image: PNG, JPEG, single-frame DICOM, or .npy of HU or intensity",
                 ),
-                Tensor("QUERY", DataType.BYTES, (one,), "the question, UTF-8"),
+                Tensor(names.QUERY, DataType.BYTES, (one,), "the question, UTF-8"),
                 Tensor(
-                    "WINDOW",
+                    names.WINDOW,
                     DataType.FP32,
                     (static("low high", 2),),
                     "intensity window; a volume client sends it so that slices scale alike",
@@ -229,28 +236,31 @@ def models_of(preset: Preset) -> tuple[Model, ...]:
             ),
             (
                 Tensor(
-                    "MASKS",
+                    names.ANSWER_MASKS,
                     DataType.BOOL,
                     (answers, rows, columns),
                     "masks at the image's own size and orientation, blank unless segmented",
                 ),
                 Tensor(
-                    "ORGANS", DataType.INT32, (answers,), "organ ids 1 to 13; 14 is none of them"
+                    names.ANSWER_ORGANS,
+                    DataType.INT32,
+                    (answers,),
+                    "organ ids 1 to 13; 14 is none of them",
                 ),
                 Tensor(
-                    "VERDICTS",
+                    names.ANSWER_VERDICTS,
                     DataType.BYTES,
                     (answers,),
                     "segmented, absent_in_image or out_of_scope",
                 ),
                 Tensor(
-                    "BOXES",
+                    names.ANSWER_BOXES,
                     DataType.FP32,
                     (answers, xyxy),
                     "the box prompts in the image's own pixels, zeros unless segmented",
                 ),
                 Tensor(
-                    "QUALITY",
+                    names.ANSWER_QUALITY,
                     DataType.FP32,
                     (answers,),
                     "IoU that the decoder predicts of its mask, zero unless segmented",

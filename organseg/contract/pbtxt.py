@@ -16,6 +16,7 @@ from organseg.contract.deployment import Platform, StageDeployment, deployment_o
 from organseg.contract.models import (
     ENSEMBLE_ALIASES,
     ENSEMBLE_NAME,
+    PROMPTS,
     Model,
     ModelKind,
     ensemble_tensors,
@@ -23,6 +24,7 @@ from organseg.contract.models import (
 )
 from organseg.contract.presets import Preset
 from organseg.contract.tensors import DataType, Tensor
+from organseg.contract.verdicts import PROMPT_COUNTS
 from organseg.contract.version import CONTRACT_PARAMETER, CONTRACT_VERSION
 
 HEADER = "# Rendered by `make contract`; edit organseg/contract instead.\n"
@@ -69,10 +71,9 @@ def model_config(model: Model, preset: Preset, platform: Platform) -> Any:
             ),
         )
     )
-    if deployment.batched:
-        message.dynamic_batching.CopyFrom(_batching(deployment))
+    message.dynamic_batching.CopyFrom(_batching(deployment))
     if deployment.warm_up:
-        message.model_warmup.append(_warm_up(model))
+        message.model_warmup.extend(_warm_ups(model))
     _set_parameter(message, CONTRACT_PARAMETER, CONTRACT_VERSION)
     _set_parameter(message, "preset", preset.name)
     if message.backend == "python":
@@ -129,6 +130,8 @@ def _batching(deployment: StageDeployment) -> Any:
     hang the requests that overflow one (docs/decisions/0003-queue-policy.md).
     """
     return pb.ModelDynamicBatching(
+        # One at a time, where joining gains nothing; the scheduler is there for its queue.
+        preferred_batch_size=[] if deployment.joins_requests else [1],
         max_queue_delay_microseconds=deployment.queue_delay_microseconds,
         default_queue_policy=pb.ModelQueuePolicy(
             timeout_action=pb.ModelQueuePolicy.REJECT,
@@ -138,11 +141,23 @@ def _batching(deployment: StageDeployment) -> Any:
     )
 
 
-def _warm_up(model: Model) -> Any:
-    """One request of batch 1 at the tensors' usual sizes, zeros but for the question."""
-    sample = pb.ModelWarmup(name="one request", batch_size=1)
+def _warm_ups(model: Model) -> list[Any]:
+    """A request of batch 1 for each number of prompts that the stage will see, zeros but for the
+    question: engines choose kernels and memory when they first meet a shape.
+    """
+    counts = (
+        PROMPT_COUNTS
+        if any(axis.name == PROMPTS for tensor in model.inputs for axis in tensor.axes)
+        else PROMPT_COUNTS[:1]
+    )
+    return [_warm_up(model, count) for count in counts]
+
+
+def _warm_up(model: Model, prompts: int) -> Any:
+    sample = pb.ModelWarmup(name=f"one request, {prompts} prompts", batch_size=1)
     for tensor in model.inputs:
-        entry = pb.ModelWarmup.Input(data_type=_data_type(tensor), dims=tensor.shape("opt"))
+        dims = [prompts if axis.name == PROMPTS else axis.opt for axis in tensor.axes]
+        entry = pb.ModelWarmup.Input(data_type=_data_type(tensor), dims=dims)
         if tensor.dtype is DataType.BYTES:
             entry.input_data_file = WARM_UP_QUESTION_FILE
         else:

@@ -6,7 +6,7 @@ make the server allocate or compute much.
 
 from __future__ import annotations
 
-from organseg.contract.models import MAX_SIDE
+from organseg.contract.models import MAX_SIDE, MIN_SIDE
 from organseg.errors import ImageError
 
 __all__ = [
@@ -24,7 +24,7 @@ MAX_SIDE_PIXELS = MAX_SIDE
 """Longest row or column of one image, as the contract's `MASKS` has it. CT and MR are 512 to
 1024, radiographs up to about 4000."""
 
-MIN_SIDE_PIXELS = 8
+MIN_SIDE_PIXELS = MIN_SIDE
 """Shortest row or column. Below it no organ could be told from its neighbour."""
 
 MAX_IMAGE_BYTES = 64 * 2**20

@@ -12,6 +12,7 @@ CHECKPOINT/
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -66,16 +67,29 @@ class Checkpoint:
     """The context cache, which is also in the extractors."""
 
 
-def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
-    """Writes all parts; an adapter goes to its own folder, beside the plain base model."""
+def save_checkpoint(
+    checkpoint: Checkpoint, folder: Path, *, dtype: torch.dtype | None = None
+) -> None:
+    """Writes all parts; an adapter goes to its own folder, beside the plain base model.
+
+    Args:
+        checkpoint: what to write.
+        folder: where to.
+        dtype: the type that floating-point weights are stored in, such as `torch.float16` to
+            halve the size; by default their own. The adapter keeps its own in any case.
+            `load_checkpoint` reads them back as float32.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     organ_seg = checkpoint.organ_seg
     llava: Any = organ_seg.vision_language.llava
     if hasattr(llava, "get_base_model"):
         llava.save_pretrained(str(folder / ADAPTER_FOLDER))
-    save_vision_language(organ_seg.vision_language, folder / VISION_LANGUAGE_FOLDER)
-    save_file(_plain_state(organ_seg.segmenter), str(folder / SEGMENTER_FILE))
-    save_file(_plain_state(organ_seg.extractors), str(folder / EXTRACTORS_FILE))
+    else:
+        # One of an earlier save would be put on weights that it does not belong to.
+        shutil.rmtree(folder / ADAPTER_FOLDER, ignore_errors=True)
+    save_vision_language(organ_seg.vision_language, folder / VISION_LANGUAGE_FOLDER, dtype=dtype)
+    save_file(_plain_state(organ_seg.segmenter, dtype), str(folder / SEGMENTER_FILE))
+    save_file(_plain_state(organ_seg.extractors, dtype), str(folder / EXTRACTORS_FILE))
     checkpoint.cache.save(folder / context_cache.FILE_NAME)
     card = json.dumps(asdict(checkpoint.card), indent=2)
     (folder / CARD_FILE).write_text(card + "\n", encoding="utf-8")
@@ -103,10 +117,13 @@ def load_checkpoint(folder: Path, preset: Preset) -> Checkpoint:
     return Checkpoint(card, organ_seg, cache)
 
 
-def save_vision_language(vision_language: VisionLanguage, folder: Path) -> None:
+def save_vision_language(
+    vision_language: VisionLanguage, folder: Path, *, dtype: torch.dtype | None = None
+) -> None:
     """Writes the plain vision-language model: what the server's `llava_med` loads.
 
-    An adapter that was not merged is left out; the model in memory stays as it is.
+    An adapter that was not merged is left out; the model in memory stays as it is. `dtype` as
+    in `save_checkpoint`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     llava: Any = vision_language.llava
@@ -118,6 +135,13 @@ def save_vision_language(vision_language: VisionLanguage, folder: Path) -> None:
         for name, weight in llava.state_dict().items()
         if ".lora_" not in name
     }
+    if dtype is not None:
+        # Tied weights are one tensor under two names, and must stay one.
+        made: dict[int, torch.Tensor] = {}
+        plain = {
+            name: made.setdefault(weight.data_ptr(), _stored(weight, dtype))
+            for name, weight in plain.items()
+        }
     with quiet_transformers():
         llava.save_pretrained(str(folder), state_dict=plain)
     vision_language.prompts.tokenizer.save(str(folder / TOKENIZER_FILE))
@@ -168,8 +192,13 @@ def _load_card(folder: Path) -> CheckpointCard:
         ) from error
 
 
-def _plain_state(module: nn.Module) -> dict[str, torch.Tensor]:
-    return {name: tensor.contiguous() for name, tensor in module.state_dict().items()}
+def _plain_state(module: nn.Module, dtype: torch.dtype | None = None) -> dict[str, torch.Tensor]:
+    return {name: _stored(tensor, dtype) for name, tensor in module.state_dict().items()}
+
+
+def _stored(tensor: torch.Tensor, dtype: torch.dtype | None) -> torch.Tensor:
+    plain = tensor.detach().contiguous()
+    return plain.to(dtype) if dtype is not None and plain.is_floating_point() else plain
 
 
 def _load_state(module: nn.Module, path: Path) -> None:

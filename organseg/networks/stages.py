@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
+from organseg.contract import TINY, model_of
 from organseg.networks.extractors import Extractors
 from organseg.networks.organ_seg import OrganSeg
 from organseg.networks.segmenter import Segmenter
@@ -20,13 +21,26 @@ from organseg.networks.segmenter import Segmenter
 class GraphModule(nn.Module, ABC):
     """One graph stage, ready to be exported."""
 
+    name: str
+    """The stage's word, as the contract has it."""
+
     @abstractmethod
     def compute(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """The outputs in the contract's order, before the casts at the stage's edge."""
 
+    def rounded(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """The outputs in the contract's types, which are the same for every preset."""
+        declared = model_of(TINY, self.name).outputs
+        return tuple(
+            output.to(getattr(torch, str(tensor.dtype.numpy)))
+            for output, tensor in zip(self.compute(*inputs), declared, strict=True)
+        )
+
 
 class ImageEncoderModule(GraphModule):
     """`image_encoder`: sam_pixels to image_embeddings."""
+
+    name = "image_encoder"
 
     def __init__(self, segmenter: Segmenter) -> None:
         """Wraps the segmenter's encoder alone."""
@@ -38,14 +52,15 @@ class ImageEncoderModule(GraphModule):
         (sam_pixels,) = inputs
         return (self.segmenter.encode_image(sam_pixels),)
 
-    def forward(self, sam_pixels: Tensor) -> Tensor:
+    def forward(self, sam_pixels: Tensor) -> tuple[Tensor, ...]:
         """uint8 [B, S, S] to float16 [B, C, G, G]."""
-        (image_embeddings,) = self.compute(sam_pixels)
-        return image_embeddings.to(torch.float16)
+        return self.rounded(sam_pixels)
 
 
 class ExtractorsModule(GraphModule):
     """`extractors`: answer_state, patch_states to similarity, presence, boxes."""
+
+    name = "extractors"
 
     def __init__(self, extractors: Extractors) -> None:
         """Wraps the heads."""
@@ -60,11 +75,13 @@ class ExtractorsModule(GraphModule):
 
     def forward(self, answer_state: Tensor, patch_states: Tensor) -> tuple[Tensor, ...]:
         """float16 [B, D] and [B, P, D] to float32 [B, 14], [B, 13], [B, 13, 4]."""
-        return tuple(output.float() for output in self.compute(answer_state, patch_states))
+        return self.rounded(answer_state, patch_states)
 
 
 class MaskDecoderModule(GraphModule):
     """`mask_decoder`: image_embeddings, prompt_boxes to low_res_masks, mask_quality."""
+
+    name = "mask_decoder"
 
     def __init__(self, segmenter: Segmenter) -> None:
         """Wraps the segmenter's prompt encoder and decoder."""
@@ -79,14 +96,14 @@ class MaskDecoderModule(GraphModule):
 
     def forward(self, image_embeddings: Tensor, prompt_boxes: Tensor) -> tuple[Tensor, ...]:
         """float16 [B, C, G, G], float32 [B, K, 4] to float16 [B, K, 4G, 4G], float32 [B, K]."""
-        masks, quality = self.compute(image_embeddings, prompt_boxes)
-        return masks.to(torch.float16), quality.float()
+        return self.rounded(image_embeddings, prompt_boxes)
 
 
 def graph_modules(organ_seg: OrganSeg) -> dict[str, GraphModule]:
     """The export target of every graph stage, by the stage's name."""
-    return {
-        "image_encoder": ImageEncoderModule(organ_seg.segmenter).eval(),
-        "extractors": ExtractorsModule(organ_seg.extractors).eval(),
-        "mask_decoder": MaskDecoderModule(organ_seg.segmenter).eval(),
-    }
+    modules: tuple[GraphModule, ...] = (
+        ImageEncoderModule(organ_seg.segmenter),
+        ExtractorsModule(organ_seg.extractors),
+        MaskDecoderModule(organ_seg.segmenter),
+    )
+    return {module.name: module.eval() for module in modules}

@@ -23,8 +23,9 @@ MANIFEST_NAME = "manifest.json"
 MODELS_FOLDER = "models"
 SCHEMA_VERSION = 1
 
-# The server's Python writes these beside `model.py` when it loads it, and checks them itself
-# against the source that is hashed.
+# The server's Python writes these beside `model.py` when it loads it. They are derived from the
+# source that is hashed; like the rest of the manifest, leaving them out guards against damage and
+# mix-ups, not against somebody who may write to the release.
 _BYTE_CODE_FOLDER = "__pycache__"
 _CHUNK_BYTES = 1 << 20
 _NAMED_AT_MOST = 5

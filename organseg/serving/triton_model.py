@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from organseg.contract import CONTRACT_PARAMETER, CONTRACT_VERSION, DataType, preset_by_name
+from organseg.contract import CONTRACT_PARAMETER, CONTRACT_VERSION, preset_by_name
 from organseg.errors import ContractError, InvalidInputError, OrganSegError
 from organseg.serving.stage import Arrays, Stage, StageContext, StageRequest
+from organseg.serving.threads import engine_threads
 
 
 def triton_model(stage_class: type[Stage]) -> type[Any]:
@@ -72,7 +73,7 @@ def _context(args: dict[str, str]) -> StageContext:
     return StageContext(
         preset=preset_by_name(parameters["preset"]),
         folder=Path(args["model_repository"]) / args["model_version"],
-        threads=int(parameters["threads"]),
+        threads=engine_threads(parameters),
         device=f"cuda:{args['model_instance_device_id']}" if on_gpu else "cpu",
     )
 
@@ -92,24 +93,31 @@ def _read_request(stage: Stage, request: Any) -> StageRequest | Exception:
 
 
 def _respond(stage: Stage, answer: Arrays | Exception) -> Any:
+    """One request's response; whatever goes wrong in making it is that request's error alone."""
     import triton_python_backend_utils as pb_utils
 
-    if isinstance(answer, Exception):
-        code = (
-            pb_utils.TritonError.INVALID_ARG
-            if isinstance(answer, InvalidInputError | ContractError)
-            else pb_utils.TritonError.INTERNAL
-        )
-        if code == pb_utils.TritonError.INTERNAL:
-            pb_utils.Logger.log_error(f"{stage.name}: {_where(answer)}")
-        return pb_utils.InferenceResponse(error=pb_utils.TritonError(error_text(answer), code))
+    if not isinstance(answer, Exception):
+        try:
+            return pb_utils.InferenceResponse(output_tensors=_output_tensors(stage, answer))
+        except Exception as failure:
+            answer = failure
+    error = answer
+    code = pb_utils.TritonError.INTERNAL
+    if isinstance(error, InvalidInputError | ContractError):
+        code = pb_utils.TritonError.INVALID_ARG
+    else:
+        pb_utils.Logger.log_error(f"{stage.name}: {_where(error)}")
+    return pb_utils.InferenceResponse(error=pb_utils.TritonError(error_text(error), code))
+
+
+def _output_tensors(stage: Stage, answer: Arrays) -> list[Any]:
+    import triton_python_backend_utils as pb_utils
+
     tensors = []
     for tensor in stage.model.outputs:
         array = np.ascontiguousarray(answer[tensor.name], dtype=tensor.dtype.numpy)
-        if tensor.dtype is DataType.BYTES:
-            array = answer[tensor.name].astype(np.object_)
         tensors.append(pb_utils.Tensor(tensor.name, array))
-    return pb_utils.InferenceResponse(output_tensors=tensors)
+    return tensors
 
 
 def _where(error: Exception) -> str:

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from organseg.contract import PRESETS, TINY, ModelKind, Platform, deployment_of, models_of
+from organseg.contract import (
+    MEDSAM,
+    PRESETS,
+    TINY,
+    ModelKind,
+    Platform,
+    deployment_of,
+    model_of,
+    models_of,
+)
 
 every_stage = pytest.mark.parametrize(
     "model", models_of(TINY), ids=[model.name for model in models_of(TINY)]
@@ -20,7 +29,6 @@ def test_every_stage_has_a_row_with_instances_threads_and_a_queue_that_ends(
     row = deployment_of(preset, platform, model)
     assert row.instances >= 1
     assert row.threads >= 1
-    assert row.batched
     assert 0 <= row.queue_delay_microseconds < row.queue_timeout_microseconds
 
 
@@ -31,12 +39,21 @@ def test_without_a_gpu_nothing_is_placed_on_one(model) -> None:
 
 
 @every_stage
-def test_only_heavy_stages_wait_for_company_and_are_warmed_up(model) -> None:
+def test_only_heavy_stages_join_requests_wait_for_company_and_are_warmed_up(model) -> None:
     heavy = model.kind is ModelKind.GRAPH or model.name == "llava_med"
     for platform in Platform:
         row = deployment_of(TINY, platform, model)
         assert (row.queue_delay_microseconds > 0) == heavy
         assert row.warm_up == heavy
+        assert row.joins_requests == heavy
+
+
+def test_the_full_size_encoder_on_a_cpu_gets_both_cores_and_patience() -> None:
+    encoder = model_of(MEDSAM, "image_encoder")
+    slow = deployment_of(MEDSAM, Platform.PYTHON, encoder)
+    fast = deployment_of(MEDSAM, Platform.TENSORRT, encoder)
+    assert slow.threads == 2
+    assert slow.queue_timeout_microseconds > fast.queue_timeout_microseconds
 
 
 def test_the_two_branches_together_take_the_two_cores_of_the_embedded_machine() -> None:

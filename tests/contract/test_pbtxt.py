@@ -13,6 +13,7 @@ from organseg.contract import (
     CONTRACT_VERSION,
     ENSEMBLE_NAME,
     PRESETS,
+    PROMPT_COUNTS,
     ModelKind,
     Platform,
     Preset,
@@ -190,4 +191,14 @@ def test_a_warm_up_feeds_every_input_a_shape_the_contract_allows(
                 if entry.input_data_file:
                     content = files[f"warmup/{entry.input_data_file}"]
                     assert int.from_bytes(content[:4], "little") == len(content) - 4
-    assert warmed == 4
+    assert warmed == 3 + len(PROMPT_COUNTS)
+    decoder = model_config(model_of(preset, "mask_decoder"), preset, platform)
+    counts = [sample.inputs["prompt_boxes"].dims[0] for sample in decoder.model_warmup]
+    assert counts == list(PROMPT_COUNTS)
+
+
+@every_rendering
+def test_stages_that_loop_take_requests_one_at_a_time(preset: Preset, platform: Platform) -> None:
+    for name, message in stage_configs(preset, platform).items():
+        loops = name in ("preprocess", "gate", "postprocess")
+        assert list(message.dynamic_batching.preferred_batch_size) == ([1] if loops else [])

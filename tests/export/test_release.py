@@ -27,6 +27,7 @@ from organseg.contract import (
     models_of,
 )
 from organseg.contract.checker import check_graph
+from organseg.contract.pbtxt import render_configs
 from organseg.errors import ReleaseError
 from organseg.networks.stages import graph_modules
 from organseg.serving.manifest import verify_release
@@ -63,6 +64,9 @@ def test_the_manifest_carries_the_parity_of_every_graph_alone_and_joined(release
 def test_a_released_graph_matches_its_config_and_carries_the_contract_version(release, name):
     folder = release / "models" / name
     check_graph((folder / "config.pbtxt").read_text(), folder / "1" / "model.onnx")
+    # The native backends would load the very same graph.
+    for platform in (Platform.ONNXRUNTIME, Platform.TENSORRT):
+        check_graph(render_configs(TINY, platform)[name], folder / "1" / "model.onnx")
     graph = onnx.load(str(folder / "1" / "model.onnx"))
     metadata = {entry.key: entry.value for entry in graph.metadata_props}
     assert metadata[CONTRACT_PARAMETER] == CONTRACT_VERSION
@@ -119,6 +123,42 @@ def test_a_place_that_is_taken_is_refused_and_left_as_it_is(tmp_path):
             progress=Progress(quiet=True),
         )
     assert (taken / "precious").read_text() == "here"
+
+
+def write_anew(out: Path) -> None:
+    write_release(
+        copy.deepcopy(constructed_checkpoint()),
+        TINY,
+        Platform.PYTHON,
+        out,
+        replace=True,
+        progress=Progress(quiet=True),
+    )
+
+
+def test_only_a_release_is_ever_replaced(tmp_path):
+    photographs = tmp_path / "photographs"
+    photographs.mkdir()
+    (photographs / "wedding.jpg").write_text("here")
+    with pytest.raises(ReleaseError, match="nothing was touched"):
+        write_anew(photographs)
+    assert (photographs / "wedding.jpg").read_text() == "here"
+    with pytest.raises(ReleaseError, match="is a file"):
+        write_anew(photographs / "wedding.jpg")
+
+
+def test_a_failed_replacement_leaves_the_earlier_release(tmp_path, monkeypatch):
+    earlier = tmp_path / "release"
+    earlier.mkdir()
+    (earlier / "manifest.json").write_text("earlier")
+    monkeypatch.setattr("export.release.require_parity", lambda records: 1 / 0)
+    monkeypatch.setattr("export.release.export_graph", lambda *a, **k: None)
+    monkeypatch.setattr("export.release.compare_graph", lambda *a: [])
+    monkeypatch.setattr("export.release.check_graph", lambda *a: None)
+    with pytest.raises(ZeroDivisionError):
+        write_anew(earlier)
+    assert (earlier / "manifest.json").read_text() == "earlier"
+    assert [path.name for path in tmp_path.iterdir()] == ["release"]
 
 
 def test_a_failed_export_leaves_nothing_behind(tmp_path, monkeypatch):

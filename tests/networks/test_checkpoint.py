@@ -12,6 +12,7 @@ from constructed import PICTURES, constructed_checkpoint
 from organseg.contract import MEDSAM, TINY
 from organseg.errors import CheckpointError
 from organseg.imaging.decoding import decode_image
+from organseg.networks.build import build_checkpoint
 from organseg.networks.checkpoint import load_checkpoint, save_checkpoint
 
 
@@ -71,3 +72,11 @@ def test_heads_refuse_a_cache_of_another_text_encoder(saved, tmp_path):
     )
     with pytest.raises(CheckpointError, match="text encoder"):
         load_checkpoint(copied, TINY)
+
+
+def test_saving_a_plain_model_takes_an_earlier_adapter_away(saved, tmp_path):
+    copied = shutil.copytree(saved, tmp_path / "copy")
+    plain = build_checkpoint(TINY, seed=0)
+    save_checkpoint(plain, copied)
+    assert not (copied / "adapter").exists()
+    assert load_checkpoint(copied, TINY).card == plain.card

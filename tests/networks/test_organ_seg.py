@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import torch
-from network_fixtures import untrained
+from network_fixtures import grey_levels, untrained
 
-from constructed import BLANK_PICTURE, PICTURES, constructed_checkpoint
+from constructed import BLANK_PICTURE, PICTURES, QUESTIONS, constructed_checkpoint
 from organseg.contract import LLAVA_MED_7B, MEDSAM, TINY, Verdict
 from organseg.imaging.decoding import decode_image
 from organseg.networks.build import build_organ_seg, stand_in_tokenizer
@@ -28,6 +30,34 @@ def test_distinct_questions_and_pictures_give_distinct_answers():
     assert np.abs(one.similarity - asked_other.similarity).max() > 1e-3
     assert np.abs(one.similarity - seen_other.similarity).max() > 1e-3
     assert np.abs(one.presence - seen_other.presence).max() > 1e-4
+
+
+def test_shuffling_the_caches_labels_shuffles_the_organs_of_the_answer():
+    checkpoint = copy.deepcopy(constructed_checkpoint())
+    image = decode_image(PICTURES[0])
+
+    def organ(question: str) -> int:
+        found = checkpoint.organ_seg.answer(image, question, checkpoint.cache.thresholds)
+        return int(found.answer.organs[0])
+
+    questions = [question for question, organs in QUESTIONS.items() if len(organs) == 1]
+    before = [organ(question) for question in questions]
+    permutation = np.roll(np.arange(13), 5)
+    checkpoint.organ_seg.extractors.set_context_cache(checkpoint.cache.relabelled(permutation))
+    after = [organ(question) for question in questions]
+    assert after == [int(permutation[organ_id - 1]) + 1 for organ_id in before]
+    assert after != before
+
+
+def test_distinct_inputs_give_distinct_states_embeddings_and_boxes():
+    model = untrained()
+    pixels = grey_levels(2, TINY.vision_language.image_size)
+    with torch.inference_mode():
+        states = model.vision_language(pixels, ["Which organ stores bile?", "Segment the spleen"])
+        found = model.extractors(*states)
+        embeddings = model.segmenter.encode_image(grey_levels(2, TINY.segmenter.image_size))
+    for pair in (states.answer_state, states.patch_states, found.boxes, embeddings):
+        assert (pair[0] - pair[1]).abs().max() > 1e-4
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others():

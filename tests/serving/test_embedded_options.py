@@ -12,6 +12,7 @@ from organseg.serving.embedded import LogLevel, ServerOptions
 from organseg.serving.embedded.installation import Installation
 from organseg.serving.embedded.invocation import server_command, server_environment
 from organseg.serving.embedded.ports import Endpoints
+from organseg.serving.threads import THREADS_VARIABLE
 
 TRITON = Installation(
     server=Path("/wheel/tritonserver"),
@@ -59,13 +60,15 @@ def _command(address: str, **options: object) -> list[str]:
     )
 
 
-def test_on_loopback_admin_calls_are_open() -> None:
-    assert not any("restricted" in flag for flag in _command("127.0.0.1"))
+def test_on_loopback_all_admin_calls_but_statistics_need_the_key() -> None:
+    flags = [flag for flag in _command("127.0.0.1", admin_key="abc") if "restricted" in flag]
+    calls = "model-repository,shared-memory,trace,logging:organseg-admin-key=abc"
+    assert flags == [f"--grpc-restricted-protocol={calls}", f"--http-restricted-api={calls}"]
 
 
 def test_on_a_network_admin_calls_need_the_key() -> None:
     flags = [flag for flag in _command("0.0.0.0", admin_key="abc") if "restricted" in flag]
-    calls = "model-repository,shared-memory,statistics,trace,logging:organseg-admin-key=abc"
+    calls = "model-repository,shared-memory,trace,logging,statistics:organseg-admin-key=abc"
     assert flags == [f"--grpc-restricted-protocol={calls}", f"--http-restricted-api={calls}"]
 
 
@@ -99,3 +102,4 @@ def test_the_environments_python_and_the_wheels_libraries_come_first() -> None:
 def test_threads_reach_the_numeric_libraries() -> None:
     environment = server_environment(TRITON, [], ServerOptions(threads=3), {})
     assert environment["OMP_NUM_THREADS"] == environment["MKL_NUM_THREADS"] == "3"
+    assert environment[THREADS_VARIABLE] == "3"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tritonclient.grpc import InferenceServerClient
+from tritonclient.utils import InferenceServerException
 
 from constructed import BLANK_PICTURE, PICTURES, QUESTIONS, constructed_checkpoint, expected_organs
 from hostile.images import HOSTILE_IMAGES
@@ -19,8 +20,16 @@ from organseg.contract import (
     TINY,
     Verdict,
     models_of,
+    names,
 )
-from organseg.errors import ContractError, ImageError, InvalidInputError, QuestionError
+from organseg.contract.names import IMAGE, QUERY, WINDOW
+from organseg.errors import (
+    ContractError,
+    ImageError,
+    InvalidInputError,
+    QuestionError,
+    WindowError,
+)
 from organseg.imaging.decoding import decode_image
 from organseg.networks.organ_seg import ReferenceAnswer
 from organseg_client import OrganSegClient, SegmentationResult
@@ -114,33 +123,54 @@ def test_a_constant_picture_is_answered_as_absent(client):
     assert not result.presence.any()
 
 
-def test_four_concurrent_requests_are_batched_and_answered_as_alone(client, triton, alone):
-    cases = CASES[:: len(QUESTIONS)]
-    assert len(cases) == 4
+HEAVY_STAGES = ("image_encoder", "llava_med", "extractors", "mask_decoder")
 
-    def executions() -> tuple[int, int]:
-        statistics = triton.get_inference_statistics("image_encoder", as_json=True)
-        counts = statistics["model_stats"][0]
-        return int(counts["inference_count"]), int(counts["execution_count"])
 
-    # Which requests meet in a batch is the scheduler's affair, so ask until some did.
-    for _ in range(20):
-        before = executions()
+def counts(triton: InferenceServerClient, stage: str) -> tuple[int, int]:
+    """How many requests a stage has answered, and in how many executions."""
+    statistics = triton.get_inference_statistics(stage, as_json=True)["model_stats"][0]
+    return int(statistics.get("inference_count", 0)), int(statistics.get("execution_count", 0))
+
+
+def assert_as_alone(
+    got: SegmentationResult, alone: dict[tuple[bytes, str], SegmentationResult], case
+) -> None:
+    other = alone[case]
+    assert_same_answer(
+        got,
+        [organ.id for organ in other.organs],
+        [organ.verdict for organ in other.organs],
+        other.masks,
+    )
+
+
+def test_four_concurrent_requests_are_joined_by_every_heavy_stage(client, triton, alone):
+    # Pictures and questions differ, the questions in length too; each asks for one organ.
+    questions = [question for question, organs in QUESTIONS.items() if len(organs) == 1]
+    cases = list(zip(PICTURES, questions, strict=True))
+    assert len({len(question.split()) for question in questions}) > 1
+    not_yet_joined = set(HEAVY_STAGES)
+    # Which requests meet in a batch is the scheduler's affair, so ask until all have.
+    for _ in range(40):
+        before = {stage: counts(triton, stage) for stage in HEAVY_STAGES}
         with ThreadPoolExecutor(4) as pool:
             results = list(pool.map(lambda case: client.segment(*case), cases))
         for case, result in zip(cases, results, strict=True):
-            other = alone[case]
-            assert_same_answer(
-                result,
-                [organ.id for organ in other.organs],
-                [organ.verdict for organ in other.organs],
-                other.masks,
-            )
-        after = executions()
-        assert after[0] - before[0] == 4
-        if after[1] - before[1] < 4:
+            assert_as_alone(result, alone, case)
+        for stage in HEAVY_STAGES:
+            answered, executed = counts(triton, stage)
+            assert answered - before[stage][0] == 4
+            if executed - before[stage][1] < 4:
+                not_yet_joined.discard(stage)
+        if not not_yet_joined:
             return
-    pytest.fail("Triton never joined two of four concurrent requests in twenty rounds")
+    pytest.fail(f"never joined two of four concurrent requests: {sorted(not_yet_joined)}")
+
+
+def test_stages_that_loop_take_requests_one_at_a_time(triton, alone):
+    for stage in ("preprocess", "gate", "postprocess"):
+        answered, executed = counts(triton, stage)
+        assert answered == executed > 0
 
 
 def test_sixteen_clients_at_once_each_get_the_answer_they_get_alone(server_address, alone):
@@ -154,32 +184,23 @@ def test_sixteen_clients_at_once_each_get_the_answer_they_get_alone(server_addre
     with ThreadPoolExecutor(16) as pool:
         results = list(pool.map(ask, cases))
     for case, result in zip(cases, results, strict=True):
-        other = alone[case]
-        assert_same_answer(
-            result,
-            [organ.id for organ in other.organs],
-            [organ.verdict for organ in other.organs],
-            other.masks,
-        )
+        assert_as_alone(result, alone, case)
+
+
+@pytest.fixture
+def untouched_heavy_stages(triton) -> Iterator[None]:
+    """Fails a test during which the image encoder or the language model did any work."""
+    branches = ("image_encoder", "llava_med")
+    before = [counts(triton, stage) for stage in branches]
+    yield
+    assert [counts(triton, stage) for stage in branches] == before
 
 
 @pytest.mark.parametrize("name", sorted(HOSTILE_IMAGES))
-def test_a_hostile_image_is_refused_before_any_heavy_stage(server_address, triton, name):
-    def heavy() -> list[int]:
-        return [
-            int(
-                triton.get_inference_statistics(m, as_json=True)["model_stats"][0].get(
-                    "inference_count", 0
-                )
-            )
-            for m in ("image_encoder", "llava_med")
-        ]
-
-    before = heavy()
-    with pytest.raises(ImageError) as caught:
-        raw_segment(server_address, HOSTILE_IMAGES[name], b"Which organ stores bile?")
-    assert "wanted" in str(caught.value)
-    assert heavy() == before
+@pytest.mark.usefixtures("untouched_heavy_stages")
+def test_a_hostile_image_is_refused_before_any_heavy_stage(server_address, name):
+    with pytest.raises(ImageError, match="wanted"):
+        raw_segment(server_address, {IMAGE: HOSTILE_IMAGES[name], QUERY: b"Where is the liver?"})
 
 
 @pytest.mark.parametrize(
@@ -189,22 +210,67 @@ def test_a_hostile_image_is_refused_before_any_heavy_stage(server_address, trito
         (b"  \n\t ", "empty"),
         (b"x" * 100_000, "at most"),
         (b"\xff\xfe liver", "UTF-8"),
+        ("\U0001d160" * 256, "at most"),
     ],
-    ids=["empty", "blanks", "100 kB", "not UTF-8"],
+    ids=["empty", "blanks", "100 kB", "not UTF-8", "longer in normal form"],
 )
-def test_a_hostile_question_is_refused(server_address, query, said):
+@pytest.mark.usefixtures("untouched_heavy_stages")
+def test_a_hostile_question_is_refused_before_any_heavy_stage(server_address, query, said):
+    encoded = query.encode() if isinstance(query, str) else query
     with pytest.raises(QuestionError, match=said):
-        raw_segment(server_address, PICTURES[0], query)
+        raw_segment(server_address, {IMAGE: PICTURES[0], QUERY: encoded})
 
 
+@pytest.mark.parametrize(
+    ("wrong", "error"),
+    [
+        ({WINDOW: np.array([[240.0, -160.0]], np.float32)}, WindowError),
+        ({WINDOW: np.array([[np.nan, 1.0]], np.float32)}, WindowError),
+        ({WINDOW: np.array([[0.0, 1.0, 2.0]], np.float32)}, InvalidInputError),
+        ({WINDOW: np.array([[0, 1]], np.int32)}, InvalidInputError),
+        ({QUERY: np.array([[7]], np.int32)}, InvalidInputError),
+        ({IMAGE: np.zeros((1, 4, 4), np.uint8)}, InvalidInputError),
+        ({IMAGE: np.array([[PICTURES[0]] * 2], np.object_)}, InvalidInputError),
+        ({IMAGE: None}, InvalidInputError),
+    ],
+    ids=[
+        "window reversed",
+        "window not a number",
+        "window of three",
+        "window of integers",
+        "question of integers",
+        "image of pixels",
+        "two images side by side",
+        "no image",
+    ],
+)
+@pytest.mark.usefixtures("untouched_heavy_stages")
+def test_tensors_of_wrong_type_or_shape_are_refused(server_address, wrong, error):
+    with pytest.raises(error):
+        raw_segment(server_address, {IMAGE: PICTURES[0], QUERY: b"liver"} | wrong)
+
+
+@pytest.mark.usefixtures("untouched_heavy_stages")
 def test_two_images_in_one_request_are_refused(server_address):
     with pytest.raises(InvalidInputError, match="one request is one image"):
-        raw_segment(server_address, PICTURES[0], b"liver", batch=2)
+        raw_segment(server_address, {IMAGE: PICTURES[0], QUERY: b"liver"}, batch=2)
 
 
+@pytest.mark.usefixtures("untouched_heavy_stages")
 def test_an_unknown_contract_version_is_refused(server_address):
     with pytest.raises(ContractError, match="contract version"):
-        raw_segment(server_address, PICTURES[0], b"liver", contract="000000000000")
+        raw_segment(server_address, {IMAGE: PICTURES[0], QUERY: b"liver"}, contract="0" * 12)
+
+
+def test_model_control_and_trace_settings_are_closed_without_the_key(triton):
+    for call in (
+        lambda: triton.load_model("gate"),
+        lambda: triton.unload_model("gate"),
+        lambda: triton.update_trace_settings(settings={"trace_level": "TENSORS"}),
+        lambda: triton.get_log_settings(),
+    ):
+        with pytest.raises(InferenceServerException, match="restricted"):
+            call()
 
 
 def test_a_bad_request_leaves_those_batched_with_it_untouched(server_address, client, alone):
@@ -212,20 +278,15 @@ def test_a_bad_request_leaves_those_batched_with_it_untouched(server_address, cl
     bad = sorted(HOSTILE_IMAGES.values(), key=len)[:6]
     with ThreadPoolExecutor(12) as pool:
         refused = [
-            pool.submit(raw_segment, server_address, image, b"Segment the liver") for image in bad
+            pool.submit(raw_segment, server_address, {IMAGE: image, QUERY: b"Segment the liver"})
+            for image in bad
         ]
         answered = [pool.submit(client.segment, *case) for case in good]
     for future in refused:
         with pytest.raises(ImageError):
             future.result()
     for case, future in zip(good, answered, strict=True):
-        other = alone[case]
-        assert_same_answer(
-            future.result(),
-            [organ.id for organ in other.organs],
-            [organ.verdict for organ in other.organs],
-            other.masks,
-        )
+        assert_as_alone(future.result(), alone, case)
 
 
 def test_control_tokens_in_a_question_are_only_text(client):
@@ -254,23 +315,24 @@ def test_a_ct_slice_a_ct_file_and_an_mr_slice_are_answered(client, shared_data: 
 
 def raw_segment(
     address: str,
-    image: bytes,
-    query: bytes,
+    values: Mapping[str, bytes | np.ndarray | None],
     *,
     batch: int = 1,
     contract: str = CONTRACT_VERSION,
 ) -> None:
     """One request as it is, past the client's own checks; errors are mapped as the client's."""
+    inputs = {
+        name: np.array([[value]] * batch, dtype=np.object_) if isinstance(value, bytes) else value
+        for name, value in values.items()
+        if value is not None
+    }
     transport = GrpcTransport(address)
     try:
         transport.infer(
             InferenceRequest(
                 model_name=ENSEMBLE_NAME,
-                inputs={
-                    "IMAGE": np.array([[image]] * batch, dtype=np.object_),
-                    "QUERY": np.array([[query]] * batch, dtype=np.object_),
-                },
-                outputs=("VERDICTS",),
+                inputs=inputs,
+                outputs=(names.ANSWER_VERDICTS,),
                 parameters={CONTRACT_PARAMETER: contract},
                 request_id="raw",
                 deadline_s=60.0,

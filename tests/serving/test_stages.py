@@ -18,6 +18,7 @@ from organseg.serving.stages.graph import ExtractorsStage, ImageEncoderStage, Ma
 from organseg.serving.stages.llava_med import LlavaMedStage
 from organseg.serving.stages.postprocess import PostprocessStage
 from organseg.serving.stages.preprocess import PreprocessStage
+from organseg.serving.threads import THREADS_VARIABLE, engine_threads
 from organseg.serving.triton_model import error_text
 
 STAGES = (
@@ -143,3 +144,10 @@ def test_every_model_file_is_at_most_forty_lines():
     assert [path.parts[-3] for path in files] == sorted(model.name for model in models_of(TINY))
     for path in files:
         assert len(path.read_text().splitlines()) <= 40
+
+
+def test_the_users_threads_override_the_deployment_tables(monkeypatch):
+    monkeypatch.delenv(THREADS_VARIABLE, raising=False)
+    assert engine_threads({"threads": "2"}) == 2
+    monkeypatch.setenv(THREADS_VARIABLE, "5")
+    assert engine_threads({"threads": "2"}) == 5

@@ -26,9 +26,9 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         help="serve a release with the embedded Triton server",
         description="Check a release, serve it with the Triton server of this Python "
         "environment, and stop on Ctrl-C.",
-        epilog=f"Beyond loopback (--host), model control, shared memory, statistics, trace and "
-        f"log settings need the header key given in the environment variable {ADMIN_KEY_VARIABLE}; "
-        "without it they are closed.",
+        epilog="Model control, shared memory, trace and log settings, and beyond loopback "
+        "(--host) statistics too, need the header key given in the environment variable "
+        f"{ADMIN_KEY_VARIABLE}; without it they are closed.",
     )
     parser.add_argument("release", type=Path, help="the folder that `python -m export` wrote")
     parser.add_argument(

@@ -14,11 +14,13 @@ from pathlib import Path
 from organseg.serving.embedded.installation import Installation
 from organseg.serving.embedded.options import LogLevel, ServerOptions
 from organseg.serving.embedded.ports import Endpoints
+from organseg.serving.threads import THREADS_VARIABLE
 
 ADMIN_HEADER = "organseg-admin-key"
 """The header that opens admin calls: so over HTTP, behind `triton-grpc-protocol-` over gRPC."""
 
-_ADMIN_CALLS = "model-repository,shared-memory,statistics,trace,logging"
+_ADMIN_CALLS = "model-repository,shared-memory,trace,logging"
+_ADMIN_CALLS_OF_A_NETWORK = f"{_ADMIN_CALLS},statistics"
 _STUB_TIMEOUT_S = 600
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -64,12 +66,12 @@ def server_command(
         f"--log-info={'true' if level in (LogLevel.INFO, LogLevel.VERBOSE) else 'false'}",
         f"--log-verbose={'1' if level is LogLevel.VERBOSE else '0'}",
     ]
-    if not endpoints.is_loopback:
-        # Trace settings can make the server write patients' images to disk, and model control
-        # can run code: on a network nobody may reach them without the key.
-        key = f"{ADMIN_HEADER}={options.admin_key or secrets.token_hex(16)}"
-        command.append(f"--grpc-restricted-protocol={_ADMIN_CALLS}:{key}")
-        command.append(f"--http-restricted-api={_ADMIN_CALLS}:{key}")
+    # Trace settings can make the server write patients' images to disk, and model control can
+    # run code. On loopback too: any local user, and any web page in a browser here, could ask.
+    calls = _ADMIN_CALLS if endpoints.is_loopback else _ADMIN_CALLS_OF_A_NETWORK
+    key = f"{ADMIN_HEADER}={options.admin_key or secrets.token_hex(16)}"
+    command.append(f"--grpc-restricted-protocol={calls}:{key}")
+    command.append(f"--http-restricted-api={calls}:{key}")
     return command
 
 
@@ -87,7 +89,8 @@ def server_environment(
     # Everything that is served is in the release: nothing is looked up on a network.
     environment.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", HF_DATASETS_OFFLINE="1")
     if options.threads is not None:
-        environment.update(dict.fromkeys(_THREAD_VARIABLES, str(options.threads)))
+        variables = (THREADS_VARIABLE, *_THREAD_VARIABLES)
+        environment.update(dict.fromkeys(variables, str(options.threads)))
     return environment
 
 

@@ -17,9 +17,10 @@ from pathlib import Path
 from organseg.errors import ServerStartError
 from organseg.serving.embedded.installation import Installation, libpython_name
 
-# Each model's stub takes a few MiB and grows with the tensors in flight; Docker's default of
-# 64 MiB ends in a bus error inside the server, long after the start.
-MIN_SHARED_MEMORY_MIB = 256
+# Each model's stub takes a few MiB and grows with the tensors in flight: the largest image is
+# 64 MiB, and 13 masks of 4096 x 4096 pixels are 208 MiB, each once in and once out. Docker's
+# default of 64 MiB ends in a bus error inside the server, long after the start.
+MIN_SHARED_MEMORY_MIB = 768
 
 _LOADER_FAILED = 127
 

@@ -34,7 +34,7 @@ class ServerOptions:
     """How the embedded server is to run; raises `ServerStartError` for impossible values."""
 
     host: str = DEFAULT_HOST
-    """The IPv4 address or host name to listen on; beyond loopback, admin calls need a key."""
+    """The IPv4 address or host name to listen on; beyond loopback, statistics need the key too."""
     grpc_port: int = DEFAULT_GRPC_PORT
     """Port of gRPC; 0 picks a free one."""
     http_port: int = DEFAULT_HTTP_PORT
@@ -52,7 +52,8 @@ class ServerOptions:
     log_file: Path | None = None
     """Where the log is appended; None keeps it only as long as the server runs."""
     admin_key: str | None = None
-    """Opens admin calls beyond loopback; None makes one that nobody knows."""
+    """Opens admin calls (model control, shared memory, trace, log settings); None makes one that
+    nobody knows. Other users of this machine can read it in the list of processes."""
 
     def __post_init__(self) -> None:
         """Refuses values that no server can run with."""

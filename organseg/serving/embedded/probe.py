@@ -13,6 +13,9 @@ from organseg.errors import (
     ServerUnreachableError,
 )
 
+DIRECT_CHANNEL = [("grpc.enable_http_proxy", 0)]
+"""A proxy in the environment is for other machines; gRPC would ask it for this one too."""
+
 _QUESTION = "Which organ stores bile?"
 _SIDE = 64
 
@@ -43,7 +46,7 @@ class EnsembleProbe:
 
         # The names are every preset's; only inner sizes differ.
         _, outputs = ensemble_tensors(TINY)
-        client: Any = grpc.InferenceServerClient(grpc_address)
+        client: Any = grpc.InferenceServerClient(grpc_address, channel_args=DIRECT_CHANNEL)
         try:
             result = client.infer(
                 ENSEMBLE_NAME,
@@ -69,7 +72,9 @@ def _inputs() -> list[Any]:
     import numpy as np
     from tritonclient import grpc
 
-    values = {"IMAGE": _picture(), "QUERY": _QUESTION.encode()}
+    from organseg.contract import names
+
+    values = {names.IMAGE: _picture(), names.QUERY: _QUESTION.encode()}
     inputs = []
     for name, value in values.items():
         tensor: Any = grpc.InferInput(name, [1, 1], "BYTES")

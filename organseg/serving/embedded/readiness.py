@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from organseg.errors import ServerBusyError, ServerUnreachableError
+from organseg.serving.embedded.probe import DIRECT_CHANNEL
 
 Probe = Callable[[str], None]
 """Asks the server at a gRPC address (`host:port`) something real; raises where it fails."""
@@ -73,7 +74,7 @@ def _says_ready(address: str, name: str) -> bool:
     from tritonclient import grpc
     from tritonclient.utils import InferenceServerException
 
-    client: Any = grpc.InferenceServerClient(address)
+    client: Any = grpc.InferenceServerClient(address, channel_args=DIRECT_CHANNEL)
     try:
         metadata = client.get_server_metadata(client_timeout=_ANSWER_WITHIN_S)
         return metadata.name == name and bool(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from organseg.contract import names
 from organseg.networks.context_cache import FILE_NAME, load_context_cache
 from organseg.networks.gate import decide
 from organseg.serving.stage import Arrays, RequestStage, StageContext, StageRequest
@@ -23,15 +24,15 @@ class GateStage(RequestStage):
         """The decision on one request, padded."""
         inputs = request.inputs
         decision = decide(
-            inputs["similarity"][0],
-            inputs["presence"][0],
-            inputs["boxes"][0],
-            image_is_blank=bool(inputs["image_is_blank"].item()),
+            inputs[names.SIMILARITY][0],
+            inputs[names.PRESENCE][0],
+            inputs[names.BOXES][0],
+            image_is_blank=bool(inputs[names.IMAGE_IS_BLANK].item()),
             thresholds=self._thresholds,
         )
         return {
-            "prompt_boxes": decision.prompt_boxes[np.newaxis],
-            "organs": decision.organs[np.newaxis],
-            "verdicts": decision.verdicts[np.newaxis],
-            "organ_presence": decision.organ_presence[np.newaxis],
+            names.PROMPT_BOXES: decision.prompt_boxes[np.newaxis],
+            names.ORGANS: decision.organs[np.newaxis],
+            names.VERDICTS: decision.verdicts[np.newaxis],
+            names.ORGAN_PRESENCE: decision.organ_presence[np.newaxis],
         }

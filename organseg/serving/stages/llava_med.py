@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from organseg.contract import names
 from organseg.networks.checkpoint import VISION_LANGUAGE_FOLDER, load_vision_language
 from organseg.serving.stage import Arrays, BatchStage, StageContext
 
@@ -26,9 +27,11 @@ class LlavaMedStage(BatchStage):
     @torch.inference_mode()
     def infer(self, inputs: Arrays) -> Arrays:
         """Answer and patch states in half precision."""
-        pixels = torch.from_numpy(np.ascontiguousarray(inputs["vlm_pixels"]))
-        questions = [entry.decode() for entry in inputs["question"][:, 0]]
+        pixels = torch.from_numpy(np.ascontiguousarray(inputs[names.VLM_PIXELS]))
+        questions = [entry.decode() for entry in inputs[names.QUESTION][:, 0]]
         states = self._vision_language(pixels.to(self.context.device), questions)
+        found = {names.ANSWER_STATE: states.answer_state, names.PATCH_STATES: states.patch_states}
         return {
-            name: state.to(torch.float16).cpu().numpy() for name, state in states._asdict().items()
+            name: state.float().cpu().numpy().astype(self.model.tensor(name).dtype.numpy)
+            for name, state in found.items()
         }

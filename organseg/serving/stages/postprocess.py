@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from organseg.contract import names
 from organseg.imaging.orientation import DisplayOrientation
 from organseg.imaging.postprocess import assemble_answer
 from organseg.serving.stage import Arrays, RequestStage, StageRequest
@@ -17,21 +18,21 @@ class PostprocessStage(RequestStage):
     def answer(self, request: StageRequest) -> Arrays:
         """The answer to one request."""
         inputs = request.inputs
-        height, width = (int(side) for side in inputs["image_size_hw"][0])
+        height, width = (int(side) for side in inputs[names.IMAGE_SIZE_HW][0])
         answer = assemble_answer(
-            inputs["low_res_masks"][0],
-            inputs["mask_quality"][0],
-            inputs["prompt_boxes"][0],
-            inputs["organs"][0],
-            inputs["verdicts"][0],
+            inputs[names.LOW_RES_MASKS][0],
+            inputs[names.MASK_QUALITY][0],
+            inputs[names.PROMPT_BOXES][0],
+            inputs[names.ORGANS][0],
+            inputs[names.VERDICTS][0],
             display_size_hw=(height, width),
-            orientation=DisplayOrientation.from_array(inputs["image_orientation"][0]),
+            orientation=DisplayOrientation.from_array(inputs[names.IMAGE_ORIENTATION][0]),
         )
         verdicts = [verdict.value.encode() for verdict in answer.verdicts]
         return {
-            "MASKS": answer.masks[np.newaxis],
-            "ORGANS": answer.organs[np.newaxis],
-            "VERDICTS": np.array([verdicts], dtype=np.object_),
-            "BOXES": answer.boxes[np.newaxis],
-            "QUALITY": answer.quality[np.newaxis],
+            names.ANSWER_MASKS: answer.masks[np.newaxis],
+            names.ANSWER_ORGANS: answer.organs[np.newaxis],
+            names.ANSWER_VERDICTS: np.array([verdicts], dtype=np.object_),
+            names.ANSWER_BOXES: answer.boxes[np.newaxis],
+            names.ANSWER_QUALITY: answer.quality[np.newaxis],
         }

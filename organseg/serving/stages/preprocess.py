@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from organseg.contract import CONTRACT_PARAMETER, CONTRACT_VERSION
+from organseg.contract import CONTRACT_PARAMETER, CONTRACT_VERSION, names
 from organseg.errors import ContractError, InvalidInputError
 from organseg.imaging.preprocess import prepare
 from organseg.serving.stage import Arrays, RequestStage, StageRequest
@@ -27,20 +27,20 @@ class PreprocessStage(RequestStage):
                     "request is one image and one question; send several requests, the server "
                     "batches them"
                 )
-        window = request.inputs.get("WINDOW")
+        window = request.inputs.get(names.WINDOW)
         prepared = prepare(
-            request.inputs["IMAGE"].item(),
-            request.inputs["QUERY"].item(),
+            request.inputs[names.IMAGE].item(),
+            request.inputs[names.QUERY].item(),
             None if window is None else (float(window[0, 0]), float(window[0, 1])),
             self.context.preset,
         )
         return {
-            "sam_pixels": prepared.sam_pixels[np.newaxis],
-            "vlm_pixels": prepared.vlm_pixels[np.newaxis],
-            "question": np.array([[prepared.question.encode()]], dtype=np.object_),
-            "image_size_hw": prepared.image_size_hw[np.newaxis],
-            "image_orientation": prepared.image_orientation[np.newaxis],
-            "image_is_blank": prepared.image_is_blank[np.newaxis],
+            names.SAM_PIXELS: prepared.sam_pixels[np.newaxis],
+            names.VLM_PIXELS: prepared.vlm_pixels[np.newaxis],
+            names.QUESTION: np.array([[prepared.question.encode()]], dtype=np.object_),
+            names.IMAGE_SIZE_HW: prepared.image_size_hw[np.newaxis],
+            names.IMAGE_ORIENTATION: prepared.image_orientation[np.newaxis],
+            names.IMAGE_IS_BLANK: prepared.image_is_blank[np.newaxis],
         }
 
 
