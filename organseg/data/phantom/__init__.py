@@ -8,9 +8,9 @@ patient's left. No patient's scan went into it.
 
 from __future__ import annotations
 
+from organseg.data.phantom.appearance import Modality
 from organseg.data.phantom.fields import FloatArray
 from organseg.data.phantom.patient import Patient, Sex
-from organseg.data.phantom.render import Modality
 from organseg.data.phantom.render_ct import render_ct
 from organseg.data.phantom.render_mr import render_mr, render_random
 from organseg.data.phantom.tissues import Phase, Tissue

@@ -44,6 +44,9 @@ def _parser() -> argparse.ArgumentParser:
     sheet = commands.add_parser("sheet", help="draw the contact sheet")
     sheet.add_argument("--out", type=Path, required=True, help="the PNG to write")
     sheet.add_argument("--seed", type=int, default=0, help="the first patient (default 0)")
+    sheet.add_argument(
+        "--tile", type=int, default=224, help="side of one slice on it, pixels (default 224)"
+    )
     samples = commands.add_parser("samples", help="write sample slices with their labels")
     samples.add_argument("--out", type=Path, required=True, help="the folder to write to")
     speed = commands.add_parser("speed", help="measure slices per second")
@@ -58,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; gives the exit status."""
     options = _parser().parse_args(arguments)
     if options.command == "sheet":
-        write_sheet(options.out, options.seed)
+        write_sheet(options.out, options.seed, options.tile)
         print(f"wrote {options.out}")
     elif options.command == "samples":
         paths = write_samples(options.out)

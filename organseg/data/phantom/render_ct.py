@@ -5,9 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import uniform_filter1d
 
-from organseg.data.phantom.fields import FloatArray
-from organseg.data.phantom.patient import Patient
-from organseg.data.phantom.render import (
+from organseg.data.phantom.appearance import (
     TEXTURE_HU,
     blur,
     labels_to_values,
@@ -17,6 +15,8 @@ from organseg.data.phantom.render import (
     texture,
     thicken,
 )
+from organseg.data.phantom.fields import FloatArray
+from organseg.data.phantom.patient import Patient
 from organseg.data.phantom.tissues import PROPERTIES, Phase, Tissue
 from organseg.data.phantom.volume import Phantom
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from organseg.data.phantom.fields import FloatArray
-from organseg.data.phantom.render import (
+from organseg.data.phantom.appearance import (
     TEXTURE_HU,
     blur,
     labels_to_values,
@@ -15,6 +14,7 @@ from organseg.data.phantom.render import (
     texture,
     thicken,
 )
+from organseg.data.phantom.fields import FloatArray
 from organseg.data.phantom.tissues import PROPERTIES, Signal, Tissue
 from organseg.data.phantom.volume import Phantom
 

@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from organseg.data.phantom.render import Modality
-from organseg.data.phantom.sheet import CT_WINDOW_HU, render_modality, to_uint8
+from organseg.data.phantom import render
+from organseg.data.phantom.appearance import Modality
+from organseg.data.phantom.sheet import to_grey
 from organseg.data.phantom.volume import generate
+from organseg.imaging.windowing import CT_WINDOW_HU
 from organseg.organs import organ_by_id
 
 SAMPLE_SIZE = 320
@@ -58,7 +60,7 @@ def write_samples(out: Path, samples: tuple[Sample, ...] = SAMPLES) -> list[Path
             sample.seed, coverage=around, slices=5, size_hw=(SAMPLE_SIZE, SAMPLE_SIZE)
         )
         k = len(phantom.tissues) // 2
-        image = to_uint8(render_modality(phantom, sample.modality, 0), sample.modality)[k]
+        image = to_grey(render(phantom, sample.modality, 0), sample.modality)[k]
         labels = phantom.organ_labels[k]
         present = [organ_by_id(int(value)) for value in np.unique(labels[labels > 0])]
         for suffix, pixels in ((".png", image), (".labels.png", labels)):

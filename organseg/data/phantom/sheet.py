@@ -9,15 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from organseg.data.phantom import render
+from organseg.data.phantom.appearance import Modality
 from organseg.data.phantom.fields import FloatArray
-from organseg.data.phantom.render import Modality
-from organseg.data.phantom.render_ct import render_ct
-from organseg.data.phantom.render_mr import render_mr, render_random
-from organseg.data.phantom.volume import Coverage, Phantom, generate
+from organseg.data.phantom.volume import Coverage, generate
+from organseg.imaging.windowing import CT_WINDOW_HU, percentile_window, window_to_uint8
 from organseg.organs import ORGANS
-
-CT_WINDOW_HU = (-160.0, 240.0)
-"""The soft-tissue window of the sheet and of the samples."""
 
 SHEET_LEVELS_MM = (165.0, 95.0, 58.0, 34.0, 8.0, -18.0, -50.0, -110.0, -195.0, -255.0)
 """Columns of the sheet, in mm of the reference adult above vertebra L1."""
@@ -37,16 +34,11 @@ class Row:
     """Whether the organs are coloured."""
 
 
-def to_uint8(image: FloatArray, modality: Modality) -> NDArray[np.uint8]:
-    """Grey values: CT by the soft-tissue window, others by their 0.5 and 99.5 percentiles."""
-    if modality is Modality.CT:
-        low, high = CT_WINDOW_HU
-    else:
-        bright = image[image > 0]
-        low, high = np.percentile(bright, (0.5, 99.5)) if bright.size else (0.0, 1.0)
-    grey = (image - low) * (255.0 / max(float(high - low), 1e-6))
-    pixels: NDArray[np.uint8] = np.clip(np.round(grey), 0, 255).astype(np.uint8)
-    return pixels
+def to_grey(image: FloatArray, modality: Modality) -> NDArray[np.uint8]:
+    """Grey levels as a server would make them: CT by its window, others by percentiles."""
+    return window_to_uint8(
+        image, CT_WINDOW_HU if modality is Modality.CT else percentile_window(image)
+    )
 
 
 def color_organs(grey: NDArray[np.uint8], labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -59,16 +51,6 @@ def color_organs(grey: NDArray[np.uint8], labels: NDArray[np.uint8]) -> NDArray[
     colored = np.where((labels > 0)[..., None], tinted, rgb)
     result: NDArray[np.uint8] = colored.round().astype(np.uint8)
     return result
-
-
-def render_modality(phantom: Phantom, modality: Modality, seed: int) -> FloatArray:
-    """The phantom in this modality."""
-    renderers = {
-        Modality.CT: render_ct,
-        Modality.MR: render_mr,
-        Modality.RANDOM: render_random,
-    }
-    return renderers[modality](phantom, seed)
 
 
 def default_rows(seed: int) -> tuple[Row, ...]:
@@ -91,7 +73,7 @@ def draw_sheet(
     draw = ImageDraw.Draw(sheet)
     for top, row in enumerate(rows):
         phantom = generate(row.seed, coverage=Coverage.WHOLE, slices=92, size_hw=(tile, tile))
-        image = to_uint8(render_modality(phantom, row.modality, 0), row.modality)
+        image = to_grey(render(phantom, row.modality, 0), row.modality)
         labels = phantom.organ_labels
         patient = phantom.patient
         lines = [
@@ -107,7 +89,9 @@ def draw_sheet(
     return sheet
 
 
-def write_sheet(out: Path, seed: int) -> None:
-    """Draw the default sheet and write it as a PNG."""
+def write_sheet(out: Path, seed: int, tile: int) -> None:
+    """Draw the default sheet and write it as a PNG of 256 colours."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    draw_sheet(default_rows(seed)).save(out, optimize=True)
+    sheet = draw_sheet(default_rows(seed), tile=tile)
+    palette = sheet.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    palette.save(out, optimize=True)
