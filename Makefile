@@ -25,12 +25,15 @@ help: ## Print this list
 
 setup: $(READY) ## Make the virtual environment with everything in it
 
-$(READY): pyproject.toml constraints/embedded.txt
+# Python 3.10 has older releases of some packages.
+CONSTRAINTS := constraints/embedded$(if $(filter 3.10,$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')),-3.10).txt
+
+$(READY): pyproject.toml $(CONSTRAINTS)
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' || \
 	  { echo "wanted Python 3.10 to 3.12, $(PYTHON) is $$($(PYTHON) --version): use make PYTHON=python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q $(TORCH) $(TORCH_ARGS)
-	$(BIN)/pip install -q -c constraints/embedded.txt -e '.[$(EXTRAS)]'
+	$(BIN)/pip install -q -c $(CONSTRAINTS) -e '.[$(EXTRAS)]'
 	@touch $@
 
 demo: setup ## Export, start the server, ask questions about the sample slices, stop
