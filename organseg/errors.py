@@ -9,6 +9,7 @@ OrganSegError
 ├── CheckpointError            weights, adapter or context cache that do not fit
 ├── ReleaseError               a release folder is missing a part, or a part was changed
 ├── DatasetError               a dataset folder is not laid out as its loader expects
+├── TrainingDivergedError      the loss of a training run is no longer a number
 ├── ServerError                a Triton server answered, but not with a result
 │   ├── ServerStartError       the embedded server could not be started
 │   ├── ServerBusyError        queue full, queue timeout, shutting down: worth a retry
@@ -40,6 +41,7 @@ __all__ = [
     "ServerFaultError",
     "ServerStartError",
     "ServerUnreachableError",
+    "TrainingDivergedError",
     "WindowError",
 ]
 
@@ -78,6 +80,10 @@ class ReleaseError(OrganSegError):
 
 class DatasetError(OrganSegError):
     """A dataset folder is not laid out as its loader expects."""
+
+
+class TrainingDivergedError(OrganSegError, ArithmeticError):
+    """The loss of a training run is no longer a number."""
 
 
 class ServerError(OrganSegError):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from constructed import PICTURES, QUESTIONS
 
+from constructed import PICTURES, QUESTIONS
 from organseg.contract import TINY, names
 from organseg.imaging.preprocess import prepare
 from organseg.serving.stage import StageContext, StageRequest

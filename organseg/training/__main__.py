@@ -1,0 +1,154 @@
+"""Command line of training: every stage, and all of them in order."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+from organseg.contract.presets import PRESETS, preset_by_name
+from organseg.errors import OrganSegError
+from organseg.training.command_line import add_options, read_options
+from organseg.training.options import Recipe
+
+_DESCRIPTION = """\
+Train Organ-Seg: stage 0 makes the stand-in's base weights on synthetic phantoms, stage 1 is the
+paper (only LoRA and the extractors learn). Every stage goes on where it was killed, when it is
+started again with the same options.
+"""
+
+_EXAMPLES = """\
+examples:
+  python -m organseg.training all --out build/training --seed 0
+      from nothing to a calibrated checkpoint in build/training/checkpoint
+  python -m organseg.training segmenter --minutes 15
+      one stage, with a budget of wall-clock time
+  python -m organseg.training extractors --out build/paper --base CHECKPOINT --paper
+      the plain recipe of the paper on given base weights
+  python -m organseg.training calibrate
+      temperature and thresholds again, without training
+  accelerate launch -m organseg.training extractors --preset llava-med-7b --base CHECKPOINT
+      on many GPUs
+"""
+
+_PARTS: dict[str, tuple[str, ...]] = {
+    "slices": ("slices",),
+    "segmenter": ("segmenter", "segmenter_loop", "augment"),
+    "vision-language": ("vision_language", "vision_language_loop", "augment"),
+    "extractors": ("extractors", "extractors_loop", "augment"),
+    "calibrate": ("calibration",),
+    "assess": (),
+}
+"""The fields of `Recipe` that each stage is told."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one stage, or all; gives the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        _run(options)
+    except OrganSegError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _run(options: argparse.Namespace) -> None:
+    # Late, so that --help answers at once.
+    from organseg.training.assess import assess, write_figures
+    from organseg.training.pipeline import Pipeline
+
+    preset, recipe = preset_by_name(options.preset), _recipe(options)
+    pipeline = Pipeline(options.out, preset, recipe, base=options.base)
+    if options.stage == "assess":
+        write_figures(
+            assess(pipeline, held_out=options.held_out, slices=options.slices), options.out
+        )
+        return
+    stages: dict[str, Any] = {
+        "slices": pipeline.write_slices,
+        "segmenter": pipeline.train_segmenter,
+        "vision-language": pipeline.train_vision_language,
+        "extractors": pipeline.train_extractors,
+        "calibrate": pipeline.calibrate,
+        "all": pipeline.run_all,
+    }
+    stages[options.stage]()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m organseg.training",
+        description=_DESCRIPTION,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    stages = parser.add_subparsers(dest="stage", required=True, metavar="STAGE")
+    recipe = Recipe()
+    for name, parts in _PARTS.items():
+        command = _stage_parser(stages, name)
+        if name == "assess":
+            command.add_argument(
+                "--held-out",
+                action="store_true",
+                help="ask the held-out questions too: for the last report, never to choose by",
+            )
+            command.add_argument(
+                "--slices", type=int, default=240, help="validation slices looked at (default 240)"
+            )
+        for part in parts:
+            add_options(command, getattr(recipe, part))
+    every = _stage_parser(stages, "all")
+    every.add_argument("--seed", type=int, default=None, help="the seed of every stage")
+    for field in fields(recipe):
+        add_options(every, getattr(recipe, field.name), prefix=_prefix(field.name))
+    return parser
+
+
+def _stage_parser(stages: Any, name: str) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = stages.add_parser(
+        name, help=_HELP[name], formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    command.add_argument(
+        "--out", type=Path, default=Path("build/training"), help="the folder of all stages"
+    )
+    command.add_argument("--preset", choices=sorted(PRESETS), default="tiny", help="the sizes")
+    command.add_argument(
+        "--base", type=Path, default=None, help="checkpoint that stage 1 starts from"
+    )
+    return command
+
+
+_HELP = {
+    "slices": "write the slice sets: phantom slices, split by patient",
+    "segmenter": "stage 0: the small SAM learns masks from boxes",
+    "vision-language": "stage 0: the small LLaVA learns places and questions",
+    "extractors": "stage 1: the paper; writes the checkpoint",
+    "calibrate": "choose temperature and thresholds, without training",
+    "assess": "print the checkpoint's figures on validation data",
+    "all": "every stage in order",
+}
+
+
+def _recipe(options: argparse.Namespace) -> Recipe:
+    recipe = Recipe()
+    is_all = options.stage == "all"
+    parts = [field.name for field in fields(recipe)] if is_all else _PARTS[options.stage]
+    for part in parts:
+        prefix = _prefix(part) if is_all else ""
+        told = read_options(options, getattr(recipe, part), prefix=prefix)
+        if is_all and options.seed is not None and part.endswith("_loop"):
+            told = replace(told, seed=options.seed)
+        recipe = replace(recipe, **{part: told})
+    return recipe
+
+
+def _prefix(part: str) -> str:
+    return part.replace("_loop", "").replace("_", "-") + "-"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,72 @@
+"""Slices changed anew each time: place, aspect, grey curve, sharpness. Never mirrored.
+
+A mirror image would swap the kidneys. Each axis is scaled on its own, because serving squeezes
+slices of any shape to a square.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from organseg.training.options import AugmentOptions
+
+
+def augment(
+    images: Tensor, labels: Tensor, rng: np.random.Generator, options: AugmentOptions
+) -> tuple[Tensor, Tensor]:
+    """Changed images and labels, uint8 [B, H, W] both, from the same."""
+    batch, height, width = images.shape
+    grid = functional.affine_grid(
+        _transforms(batch, rng, options), [batch, 1, height, width], align_corners=False
+    )
+    grey = functional.grid_sample(
+        images.unsqueeze(1).float(), grid, mode="bilinear", align_corners=False
+    )
+    moved = functional.grid_sample(
+        labels.unsqueeze(1).float(), grid, mode="nearest", align_corners=False
+    )
+    if rng.random() < options.coarse_share:
+        side = int(rng.integers(round(0.35 * height), height))
+        grey = functional.interpolate(grey, size=(side, side), mode="bilinear", antialias=True)
+        grey = functional.interpolate(grey, size=(height, width), mode="bicubic")
+    shape = (batch, 1, 1, 1)
+    exponents = np.exp(rng.uniform(-options.gamma, options.gamma, shape)).astype(np.float32)
+    grey = stretch(grey.clamp(0.0, 255.0)).pow(torch.from_numpy(exponents))
+    return _to_uint8(grey[:, 0]), moved[:, 0].to(torch.uint8)
+
+
+def stretch(grey: Tensor) -> Tensor:
+    """Per-image min-max to 0..1 of float [B, 1, H, W], as serving does; constant images to 0."""
+    low, high = grey.amin(dim=(-2, -1), keepdim=True), grey.amax(dim=(-2, -1), keepdim=True)
+    return (grey - low) / (high - low).clamp(min=1.0)
+
+
+def resize_grey(images: Tensor, side: int) -> Tensor:
+    """Uint8 [B, H, W] to uint8 [B, side, side], cubic with anti-aliasing, then stretched."""
+    if images.shape[-1] == side:
+        return images
+    grey = functional.interpolate(
+        images.unsqueeze(1).float(), size=(side, side), mode="bicubic", antialias=True
+    )
+    return _to_uint8(stretch(grey.clamp(0.0, 255.0))[:, 0])
+
+
+def _to_uint8(grey: Tensor) -> Tensor:
+    return (grey * 255.0).round().clamp(0, 255).to(torch.uint8)
+
+
+def _transforms(batch: int, rng: np.random.Generator, options: AugmentOptions) -> Tensor:
+    matrices: npt.NDArray[np.float32] = np.zeros((batch, 2, 3), dtype=np.float32)
+    for matrix in matrices:
+        angle = math.radians(options.turn_degrees) * rng.uniform(-1, 1)
+        scale = np.exp(rng.uniform(-options.zoom, options.zoom, 2))
+        turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+        matrix[:, :2] = turn * scale
+        matrix[:, 2] = rng.uniform(-2 * options.shift, 2 * options.shift, 2)
+    return torch.from_numpy(matrices)

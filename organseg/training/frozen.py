@@ -1,0 +1,43 @@
+"""The proof that frozen weights stayed as they were: a hash of each before and after."""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+from torch import Tensor, nn
+
+from organseg.errors import CheckpointError
+
+
+def freeze(*modules: nn.Module) -> None:
+    """Takes the gradients of all weights away."""
+    for module in modules:
+        for weight in module.parameters():
+            weight.requires_grad_(False)
+
+
+def frozen_hashes(module: nn.Module) -> dict[str, str]:
+    """A hash of the bytes of every weight without gradients, and of every buffer, by name."""
+    tensors: dict[str, Tensor] = dict(module.named_buffers())
+    for name, weight in module.named_parameters():
+        if not weight.requires_grad:
+            tensors[name] = weight
+    return {
+        name: hashlib.sha256(
+            tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+        ).hexdigest()
+        for name, tensor in tensors.items()
+    }
+
+
+def demand_unchanged(before: dict[str, str], module: nn.Module) -> None:
+    """Raises `CheckpointError` that names the weights which changed though they were frozen."""
+    after = frozen_hashes(module)
+    changed = sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
+    if changed:
+        raise CheckpointError(
+            f"wanted {len(before)} frozen weights unchanged by training, got {len(changed)} "
+            f"changed or thawed, the first {changed[:3]}: a fault of the stage; do not use its "
+            "weights"
+        )

@@ -1,0 +1,199 @@
+"""What every stage can be told: frozen dataclasses from which the command line is derived."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from organseg.errors import OrganSegError
+
+
+class TrainingOptionError(OrganSegError, ValueError):
+    """An option of training that makes no sense."""
+
+
+@dataclass(frozen=True)
+class SlicesOptions:
+    """Stage `slices`: how many phantoms, and how they are rendered."""
+
+    volumes: int = 450
+    """Training patients."""
+    validation_volumes: int = 40
+    """Validation patients, other seeds."""
+    slices: int = 46
+    """Slices of a patient."""
+    ct_share: float = 0.75
+    """Share of CT-like volumes; the rest is MR-like or of random intensities, half and half."""
+    window_jitter_share: float = 0.3
+    """Share of volumes whose window is not the default one."""
+    first_patient: int = 10000
+    """The first patient seed that is looked at."""
+    processes: int = 2
+    """Worker processes; with 1, this process works alone."""
+
+
+@dataclass(frozen=True)
+class LoopOptions:
+    """The training loop, the same in every stage."""
+
+    steps: int = 1000
+    """Optimizer steps, also the length of the learning-rate schedule."""
+    minutes: float = 0.0
+    """Wall-clock budget of this stage in minutes; the schedule then follows the clock. 0: none."""
+    batch: int = 8
+    """Images of one forward pass on each device."""
+    accumulate: int = 1
+    """Forward passes of one optimizer step."""
+    learning_rate: float = 3e-4
+    """Peak learning rate."""
+    warm_up: float = 0.03
+    """Share of the schedule in which the rate rises."""
+    final_rate: float = 0.03
+    """Share of the peak rate that the cosine ends at."""
+    weight_decay: float = 0.02
+    """AdamW's weight decay."""
+    clip: float = 1.0
+    """Largest norm of the gradient."""
+    workers: int = 0
+    """Threads that draw batches ahead; 0: drawn in turn, best on a CPU."""
+    bf16: bool = True
+    """Forward passes in bfloat16 by autocast; weights and optimizer stay float32."""
+    seed: int = 0
+    """What all chance follows from."""
+    save_minutes: float = 3.0
+    """Minutes between saved states; one is also saved at the end."""
+    validate_every: int = 200
+    """Steps between validations; 0: only at the end."""
+    validation_slices: int = 96
+    """Validation slices looked at each time."""
+    patience: int = 0
+    """Validations without a better score before the stage stops; 0: never."""
+
+    def __post_init__(self) -> None:
+        if min(self.steps, self.batch, self.accumulate) < 1 or self.minutes < 0:
+            raise TrainingOptionError(
+                "wanted at least one step, one image and one pass, and minutes of at least 0; got "
+                f"{self.steps} steps, batch {self.batch}, accumulate {self.accumulate}, "
+                f"{self.minutes:g} minutes: correct these options"
+            )
+
+
+@dataclass(frozen=True)
+class AugmentOptions:
+    """How slices are changed anew each time they are seen."""
+
+    zoom: float = 0.25
+    """Largest change of each axis' scale on its own, as a share."""
+    shift: float = 0.08
+    """Largest shift, as a share of the image."""
+    turn_degrees: float = 8.0
+    """Largest rotation."""
+    gamma: float = 0.35
+    """Largest natural logarithm of the gamma curve."""
+    coarse_share: float = 0.4
+    """Share of batches shown at a lower resolution, as small scans are."""
+
+
+@dataclass(frozen=True)
+class SegmenterOptions:
+    """Stage 0 `segmenter`: the small SAM learns masks from boxes."""
+
+    boxes: int = 4
+    """Boxes decoded on each image."""
+    jitter: float = 0.12
+    """Largest error of a box's edges, as a share of its sides."""
+    quality_weight: float = 0.1
+    """Weight of the predicted IoU's squared error."""
+
+
+@dataclass(frozen=True)
+class VisionLanguageOptions:
+    """Stage 0 `vision-language`: the small LLaVA learns places and questions."""
+
+    questions: int = 12
+    """Questions and sentences asked about each image, sharing its prefix."""
+    text_passes: int = 1
+    """Passes over text alone before each pass with images."""
+    text_batch: int = 96
+    """Questions and sentences of a text pass."""
+    typos: float = 0.12
+    """Share of questions that are mistyped."""
+    distill_weight: float = 3.0
+    """Weight of the distance to the text encoder's embedding."""
+    place_weight: float = 1.0
+    """Weight of boxes and presence."""
+    encoder_embeddings: bool = True
+    """Whether token embeddings start from the text encoder's."""
+
+
+@dataclass(frozen=True)
+class ExtractorsOptions:
+    """Stage 1 `extractors`: the paper's recipe, and what goes beyond it."""
+
+    paper: bool = False
+    """Only the paper's two losses: switches all additions off."""
+    questions: int = 6
+    """Questions asked about each image, sharing its prefix."""
+    organs: int = 3
+    """Organs of each image whose masks are drawn for the Dice loss."""
+    lora_rank: int = 8
+    """Rank of the adapters."""
+    lora_alpha: int = 16
+    """Scale of the adapters."""
+    dice_weight: float = 1.0
+    """L2: Dice of the mask drawn through the frozen prompt encoder and decoder (the paper)."""
+    box_weight: float = 2.0
+    """Addition: L1 and generalised IoU of the boxes."""
+    presence_weight: float = 1.0
+    """Addition: binary cross-entropy of presence."""
+    mask_weight: float = 0.0
+    """Addition: binary cross-entropy of the mask."""
+    several_weight: float = 1.0
+    """Addition: questions for several organs, as a sum over the right answers."""
+    distill_weight: float = 0.5
+    """Addition: distance to the text encoder's embedding."""
+    typos: float = 0.12
+    """Share of questions that are mistyped."""
+    small_learning_rate: float = 1.0
+    """Learning rate of the heads relative to the adapters'."""
+
+
+@dataclass(frozen=True)
+class CalibrationOptions:
+    """Stage `calibrate`: what is asked of the thresholds."""
+
+    slices: int = 600
+    """Validation slices looked at."""
+    acceptance: float = 0.95
+    """Share of organ questions that must not be rejected."""
+    presence_acceptance: float = 0.95
+    """Share of present organs that must be offered."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that the stages can be told."""
+
+    slices: SlicesOptions = field(default_factory=SlicesOptions)
+    """Stage `slices`."""
+    augment: AugmentOptions = field(default_factory=AugmentOptions)
+    """How slices are changed, in every stage."""
+    segmenter: SegmenterOptions = field(default_factory=SegmenterOptions)
+    """Stage `segmenter`."""
+    segmenter_loop: LoopOptions = field(
+        default_factory=lambda: LoopOptions(steps=20000, learning_rate=5e-4)
+    )
+    """Its loop."""
+    vision_language: VisionLanguageOptions = field(default_factory=VisionLanguageOptions)
+    """Stage `vision-language`."""
+    vision_language_loop: LoopOptions = field(
+        default_factory=lambda: LoopOptions(steps=30000, learning_rate=6e-4)
+    )
+    """Its loop."""
+    extractors: ExtractorsOptions = field(default_factory=ExtractorsOptions)
+    """Stage `extractors`."""
+    extractors_loop: LoopOptions = field(
+        default_factory=lambda: LoopOptions(steps=6000, learning_rate=3e-4)
+    )
+    """Its loop."""
+    calibration: CalibrationOptions = field(default_factory=CalibrationOptions)
+    """Stage `calibrate`."""

@@ -1,0 +1,180 @@
+"""What the language model is taught with: training questions, and sentences to distil.
+
+Questions are held apart by fact for validation. The held-out questions of the data set are
+never read here. Sentences need no label: the text encoder's embedding is what is learned.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from organseg.data.questions import Question, load_questions, with_typos
+from organseg.data.questions import Split as QuestionSplit
+from organseg.data.splits import seeded_fraction
+from organseg.networks.build import stand_in_tokenizer
+from organseg.networks.context_cache import load_descriptions
+from organseg.networks.text_encoder import embed, encoder_sha256
+from organseg.organs import ANSWERS, NONE
+
+VALIDATION_SHARE = 0.12
+"""Share of facts whose questions are held apart to choose by."""
+
+_IN_SCOPE_SHARE = 0.78
+"""Share of drawn questions that ask for an organ."""
+
+_TEMPLATES = (
+    "{a}",
+    "{a} {b}",
+    "{a} and {b}",
+    "What is {a}?",
+    "Which organ is about {a} and {b}?",
+    "Show me the {a}.",
+    "Segment the {a} near the {b}.",
+    "Tell me about {a} {b} {c}.",
+    "Where can I find {a} for {b}?",
+    "The {a} of the {b} makes {c}.",
+    "Why does the {a} need {b}?",
+    "I like {a}, {b} and {c}.",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class AskedTexts:
+    """Texts of one batch with what is to be learned from each."""
+
+    texts: tuple[str, ...]
+    """N texts as they are put to the model."""
+    asked: Tensor
+    """bool [N, 14]: the right answers; all False where a text is only distilled."""
+    vectors: Tensor
+    """float32 [N, E]: the text encoder's embedding of the text before any typo."""
+
+
+class QuestionBank:
+    """Training questions, those held apart to choose by, and sentences to distil."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        sentences: int = 6000,
+        questions: Sequence[Question] | None = None,
+    ) -> None:
+        """Embeds all texts once; the embeddings are kept in `folder`.
+
+        Args:
+            folder: where embeddings are kept between runs.
+            sentences: how many sentences are made up from the vocabulary's words.
+            questions: instead of the built-in training questions.
+        """
+        every = load_questions(QuestionSplit.TRAIN) if questions is None else questions
+        apart = [seeded_fraction(0, "fact", each.fact) < VALIDATION_SHARE for each in every]
+        self.training = tuple(q for q, held in zip(every, apart, strict=True) if not held)
+        self.validation = tuple(q for q, held in zip(every, apart, strict=True) if held)
+        self.sentences = (
+            *dict.fromkeys([question.fact for question in self.training]),
+            *_described(),
+            *made_up(sentences),
+        )
+        texts = [q.text for q in (*self.training, *self.validation)] + list(self.sentences)
+        vectors = embed_once(texts, folder)
+        self._vector_of = dict(zip(texts, vectors, strict=True))
+        self._in_scope = [q for q in self.training if q.in_scope]
+        self._single = {
+            organ.id: [q for q in self._in_scope if q.organ_ids == (organ.id,)]
+            for organ in ANSWERS
+            if organ is not NONE
+        }
+        self._several = [q for q in self._in_scope if len(q.organ_ids) > 1]
+        self._out = [q for q in self.training if not q.in_scope]
+
+    def draw(
+        self, count: int, rng: np.random.Generator, *, typos: float, distilled: float = 0.0
+    ) -> AskedTexts:
+        """`count` texts: organs equally often; a share `distilled` are sentences without label."""
+        chance = random.Random(int(rng.integers(2**62)))
+        texts, asked, vectors = [], torch.zeros((count, len(ANSWERS)), dtype=torch.bool), []
+        for row in range(count):
+            if chance.random() < distilled:
+                text = chance.choice(self.sentences)
+                vectors.append(self._vector_of[text])
+                texts.append(text)
+                continue
+            question = self._question(chance)
+            vectors.append(self._vector_of[question.text])
+            texts.append(vary(question, chance, typos))
+            asked[row] = asked_answers(question)
+        return AskedTexts(tuple(texts), asked, torch.from_numpy(np.stack(vectors)))
+
+    def _question(self, chance: random.Random) -> Question:
+        if self._out and chance.random() > _IN_SCOPE_SHARE:
+            return chance.choice(self._out)
+        if self._several and chance.random() < 0.12:
+            return chance.choice(self._several)
+        filled = [questions for questions in self._single.values() if questions]
+        return chance.choice(chance.choice(filled))
+
+
+def asked_answers(question: Question) -> Tensor:
+    """Bool [14]: the organs that a question asks for, or none of them."""
+    row = torch.zeros(len(ANSWERS), dtype=torch.bool)
+    for organ_id in question.organ_ids or (NONE.id,):
+        row[organ_id - 1] = True
+    return row
+
+
+def vary(question: Question, chance: random.Random, typos: float) -> str:
+    """The question as someone else would type it: a slip, no capitals, no question mark."""
+    text = question.text
+    if chance.random() < typos:
+        text = with_typos(question, chance.getrandbits(32)).text
+    if chance.random() < 0.25:
+        text = text.rstrip("?.! ") or text
+    if chance.random() < 0.15:
+        text = text.lower()
+    return text
+
+
+def made_up(count: int, seed: int = 0) -> list[str]:
+    """Sentences from templates and the vocabulary's whole words: they teach what words mean."""
+    tokenizer, _, _ = stand_in_tokenizer()
+    vocabulary = tokenizer.get_vocab()
+    words = sorted(
+        (word for word in vocabulary if word.isascii() and word.isalpha() and len(word) > 2),
+        key=lambda word: vocabulary[word],
+    )
+    chance = random.Random(f"sentences:{seed}")
+    found: dict[str, None] = {}
+    while len(found) < count:
+        a, b, c = chance.sample(words, 3)
+        found[chance.choice(_TEMPLATES).format(a=a, b=b, c=c)] = None
+    return list(found)
+
+
+def embed_once(texts: Sequence[str], folder: Path) -> npt.NDArray[np.float32]:
+    """The text encoder's unit vectors, float32 [N, E], from `folder` where they are kept."""
+    digest = hashlib.sha256("\n".join([encoder_sha256(), *texts]).encode()).hexdigest()
+    path = folder / f"embeddings_{digest[:16]}.npy"
+    if not path.is_file():
+        vectors = embed(texts)
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(f".{os.getpid()}.npy")
+        np.save(temporary, vectors)
+        os.replace(temporary, path)
+    found: npt.NDArray[np.float32] = np.load(path)
+    return found
+
+
+def _described() -> list[str]:
+    groups = load_descriptions()
+    return [text for group in groups.values() for texts in group.values() for text in texts]

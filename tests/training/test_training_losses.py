@@ -1,0 +1,98 @@
+"""The losses: right where the answer is known by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from organseg.training.losses import (
+    answer_loss,
+    box_loss,
+    dice_loss,
+    distillation_loss,
+    generalised_iou,
+    mask_cross_entropy,
+    quality_loss,
+)
+from organseg.training.targets import chosen_masks, place_targets
+
+
+def halves(side: int = 8) -> torch.Tensor:
+    masks = torch.zeros(1, 1, side, side)
+    masks[..., : side // 2] = 1.0
+    return masks
+
+
+def test_a_perfect_mask_costs_nothing_and_an_opposite_one_everything():
+    masks, weights = halves(), torch.ones(1, 1)
+    logits = (masks - 0.5) * 80
+    assert dice_loss(logits, masks, weights) < 1e-3
+    assert mask_cross_entropy(logits, masks, weights) < 1e-3
+    assert dice_loss(-logits, masks, weights) > 0.95
+    assert mask_cross_entropy(-logits, masks, weights) > 10
+
+
+def test_an_organ_of_weight_zero_costs_nothing():
+    masks = halves()
+    assert dice_loss(-(masks - 0.5) * 80, masks, torch.zeros(1, 1)) == 0.0
+
+
+def test_predicted_quality_is_compared_with_the_drawn_masks_own_overlap():
+    masks = halves()
+    logits = torch.ones_like(masks)  # The whole image: an IoU of one half.
+    assert quality_loss(torch.full((1, 1), 0.5), logits, masks, torch.ones(1, 1)) < 1e-6
+    wrong = quality_loss(torch.zeros(1, 1), logits, masks, torch.ones(1, 1))
+    assert wrong == pytest.approx(0.25)
+
+
+def test_the_answer_loss_is_cross_entropy_over_cosines_by_temperature():
+    similarity = torch.zeros(1, 14)
+    similarity[0, 3] = 0.7
+    asked = torch.zeros(1, 14, dtype=torch.bool)
+    asked[0, 3] = True
+    expected = math.log(math.exp(0.7 / 0.1) + 13) - 0.7 / 0.1
+    assert answer_loss(similarity, asked, 0.1) == pytest.approx(expected, abs=1e-5)
+
+
+def test_two_right_answers_are_best_where_both_are_equally_near():
+    asked = torch.zeros(1, 14, dtype=torch.bool)
+    asked[0, [2, 5]] = True
+    both, one = torch.zeros(1, 14), torch.zeros(1, 14)
+    both[0, [2, 5]] = 0.8
+    one[0, 2] = 0.8
+    assert answer_loss(both, asked, 0.07) < answer_loss(one, asked, 0.07)
+
+
+def test_generalised_iou_is_one_for_equal_boxes_and_negative_for_distant_ones():
+    box = torch.tensor([[0.1, 0.1, 0.3, 0.3]])
+    far = torch.tensor([[0.7, 0.7, 0.9, 0.9]])
+    assert generalised_iou(box, box).item() == pytest.approx(1.0)
+    assert generalised_iou(box, far).item() == pytest.approx(-(0.64 - 0.08) / 0.64, abs=1e-5)
+    assert box_loss(box, box, torch.ones(1)) == pytest.approx(0.0, abs=1e-5)
+    assert box_loss(far, box, torch.ones(1)) > 2.0
+
+
+def test_distillation_costs_nothing_in_the_encoders_own_direction():
+    vectors = torch.nn.functional.normalize(torch.randn(4, 16), dim=-1)
+    assert distillation_loss(3.0 * vectors, vectors) == pytest.approx(0.0, abs=1e-5)
+    assert distillation_loss(-vectors, vectors) == pytest.approx(2.0, abs=1e-5)
+
+
+def test_boxes_lie_on_the_pixel_edges_of_what_is_shown():
+    labels = torch.zeros(1, 32, 64, dtype=torch.uint8)
+    labels[0, 8:16, 16:48] = 4
+    labels[0, 0, 0] = 9  # One pixel is no organ.
+    places = place_targets(labels)
+    assert places.present[0].nonzero()[:, 0].tolist() == [3]
+    assert places.boxes[0, 3].tolist() == [0.25, 0.25, 0.75, 0.5]
+    assert not places.boxes[0, 8].any()
+
+
+def test_chosen_masks_hold_the_share_of_each_coarse_pixel():
+    labels = torch.zeros(1, 4, 4, dtype=torch.uint8)
+    labels[0, 0, 0] = 7
+    masks = chosen_masks(labels, torch.tensor([[7, 1]]), 2)
+    assert masks[0, 0].tolist() == [[0.25, 0.0], [0.0, 0.0]]
+    assert not masks[0, 1].any()

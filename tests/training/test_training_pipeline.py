@@ -1,0 +1,133 @@
+"""The whole pipeline at toy width: from nothing to a calibrated checkpoint, again the same."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from training_toys import TOY, few_questions, vectors_by_lot
+
+from organseg.errors import CheckpointError
+from organseg.networks.build import build_checkpoint
+from organseg.networks.checkpoint import load_checkpoint, save_checkpoint
+from organseg.training import slices
+from organseg.training.assess import assess
+from organseg.training.options import (
+    CalibrationOptions,
+    ExtractorsOptions,
+    LoopOptions,
+    Recipe,
+    SegmenterOptions,
+    SlicesOptions,
+    VisionLanguageOptions,
+)
+from organseg.training.pipeline import Pipeline
+from organseg.training.sentences import QuestionBank
+
+LOOP = LoopOptions(steps=2, batch=2, bf16=False, validate_every=0)
+RECIPE = Recipe(
+    slices=SlicesOptions(volumes=2, validation_volumes=1, slices=6, processes=1),
+    segmenter=SegmenterOptions(boxes=2),
+    segmenter_loop=LOOP,
+    vision_language=VisionLanguageOptions(questions=2, text_batch=24),
+    vision_language_loop=LOOP,
+    extractors=ExtractorsOptions(questions=2, organs=2),
+    extractors_loop=LOOP,
+    calibration=CalibrationOptions(slices=6),
+)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A pipeline that has run through."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(slices, "SLICE_SIZE", 64)
+        patch.setattr("organseg.training.sentences.embed", vectors_by_lot)
+        patch.setattr("organseg.training.assess.embed", vectors_by_lot)
+        pipeline = toy_pipeline(tmp_path_factory.mktemp("training"))
+        pipeline.run_all()
+        yield pipeline
+
+
+def toy_pipeline(out, recipe=RECIPE, base=None):
+    pipeline = Pipeline(out, TOY, recipe, base=base)
+    pipeline._made_bank = QuestionBank(out / "embeddings", sentences=20, questions=few_questions())
+    return pipeline
+
+
+def test_the_checkpoint_is_complete_and_says_that_it_was_trained(trained):
+    folder = trained.checkpoint_folder
+    checkpoint = load_checkpoint(folder, TOY)
+    assert checkpoint.card.trained
+    assert "phantoms" in checkpoint.card.description
+    assert (folder / "adapter" / "adapter_model.safetensors").is_file()
+    assert (folder / "training.json").is_file()
+    assert checkpoint.cache.thresholds.presence != (0.5,) * 13
+
+
+def test_stored_weights_are_half_as_large_and_read_back_as_float32(trained, tmp_path):
+    checkpoint = build_checkpoint(TOY)
+    save_checkpoint(checkpoint, tmp_path / "whole")
+    save_checkpoint(checkpoint, tmp_path / "half", dtype=torch.float16)
+    size = {
+        name: sum(path.stat().st_size for path in (tmp_path / name).rglob("*.safetensors"))
+        for name in ("whole", "half")
+    }
+    assert size["half"] < 0.55 * size["whole"]
+    loaded = load_checkpoint(tmp_path / "half", TOY).organ_seg.state_dict()
+    for name, weight in checkpoint.organ_seg.state_dict().items():
+        assert loaded[name].dtype == weight.dtype
+        torch.testing.assert_close(loaded[name], weight, atol=1e-5, rtol=1e-3)
+
+
+def test_the_pipeline_again_changes_nothing(trained):
+    before = (trained.out / "extractors" / "state.pt").read_bytes()
+    weights = load_checkpoint(trained.checkpoint_folder, TOY).organ_seg.state_dict()
+    toy_pipeline(trained.out).run_all()
+    after = load_checkpoint(trained.checkpoint_folder, TOY).organ_seg.state_dict()
+    assert all(torch.equal(weights[name], after[name]) for name in weights)
+    assert (trained.out / "extractors" / "state.pt").read_bytes() == before
+
+
+def test_stage_one_starts_from_the_weights_of_stage_zero(trained):
+    started = trained._starting_point().organ_seg
+    final = load_checkpoint(trained.checkpoint_folder, TOY).organ_seg
+    for name, weight in started.segmenter.state_dict().items():
+        torch.testing.assert_close(final.segmenter.state_dict()[name], weight, atol=1e-4, rtol=1e-3)
+    fresh = build_checkpoint(TOY).organ_seg.segmenter.state_dict()
+    learned = started.segmenter.state_dict()
+    assert any(not torch.allclose(fresh[name], learned[name]) for name in fresh)
+
+
+def test_stage_one_trains_on_given_base_weights_and_by_the_plain_recipe(trained, tmp_path):
+    save_checkpoint(build_checkpoint(TOY, seed=3), tmp_path / "base")
+    (tmp_path / "slices").symlink_to(trained.out / "slices")
+    plain = replace(RECIPE, extractors=replace(RECIPE.extractors, paper=True))
+    pipeline = toy_pipeline(tmp_path, plain, tmp_path / "base")
+    pipeline.train_extractors()
+    card = load_checkpoint(pipeline.checkpoint_folder, TOY).card
+    assert card.description.startswith("plain recipe")
+    header = (tmp_path / "extractors" / "train.csv").read_text().splitlines()[0]
+    assert header == "step,minutes,rate,loss,answer,dice"
+
+
+def test_a_base_with_an_adapter_is_refused(trained, tmp_path):
+    (tmp_path / "slices").symlink_to(trained.out / "slices")
+    pipeline = toy_pipeline(tmp_path, base=trained.checkpoint_folder)
+    with pytest.raises(CheckpointError, match="without an adapter"):
+        pipeline.train_extractors()
+
+
+def test_figures_are_shares(trained):
+    figures = assess(trained, held_out=False, slices=6)
+    assert "held_out_questions" not in figures
+    values = [
+        value
+        for topic in figures.values()
+        for name, value in topic.items()
+        if name not in ("questions", "box_giou")
+    ]
+    assert len(values) > 20
+    assert np.all((np.array(values) >= 0) & (np.array(values) <= 1))

@@ -1,0 +1,68 @@
+"""Batches: seeded, organs evenly, negatives included, never mirrored."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from training_toys import STILL, painted_slices, sampler
+
+from organseg.errors import DatasetError
+from organseg.training.augment import augment, resize_grey
+from organseg.training.options import AugmentOptions
+from organseg.training.sampling import SliceSampler
+from organseg.training.slices import SliceSet
+from organseg.training.targets import place_targets
+
+
+def test_the_same_chance_draws_the_same_batch():
+    slices = SliceSampler(painted_slices(), AugmentOptions())
+    first, again, other = (slices.draw(4, np.random.default_rng(seed)) for seed in (5, 5, 6))
+    assert torch.equal(first[0], again[0])
+    assert torch.equal(first[1], again[1])
+    assert not torch.equal(first[0], other[0])
+
+
+def test_slices_that_are_left_as_they_are_come_out_as_they_are():
+    slices = painted_slices()
+    images, labels = sampler().read([3])
+    changed, moved = augment(images, labels, np.random.default_rng(0), STILL)
+    assert torch.equal(moved, labels)
+    grey = images.float()
+    stretched = (grey - grey.min()) / (grey.max() - grey.min()) * 255
+    assert (changed.float() - stretched).abs().max() <= 1.0
+    assert len(slices) == 8
+
+
+def test_image_and_labels_move_together_and_sides_are_kept():
+    options = AugmentOptions(gamma=0.0, coarse_share=0.0)
+    slices = SliceSampler(painted_slices(), options)
+    for seed in range(10):
+        images, labels = slices.draw(2, np.random.default_rng(seed))
+        places = place_targets(labels)
+        bright = images.float() > 245  # The aorta alone is painted so bright.
+        assert (labels[bright] == 5).float().mean() > 0.9
+        both = places.present[:, 0] & places.present[:, 2]
+        liver, spleen = places.boxes[both, 0], places.boxes[both, 2]
+        assert (liver[:, 0] < spleen[:, 0]).all()
+
+
+def test_a_constant_picture_stays_legal():
+    blank = torch.zeros(1, 64, 64, dtype=torch.uint8)
+    images, _ = augment(blank, blank, np.random.default_rng(0), AugmentOptions())
+    assert not images.any()
+    assert not resize_grey(blank, 32).any()
+
+
+def test_rows_are_spread_over_the_whole_set():
+    assert sampler().spread(3) == [0, 3, 7]
+    assert sampler().spread(99) == list(range(8))
+
+
+def test_a_set_without_organs_is_refused():
+    slices = painted_slices()
+    empty = SliceSet(
+        slices.images, np.zeros_like(slices.labels), slices.patients, slices.modalities
+    )
+    with pytest.raises(DatasetError, match="shows none"):
+        SliceSampler(empty, STILL)

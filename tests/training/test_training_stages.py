@@ -1,0 +1,178 @@
+"""The stages at toy width: they learn what they should, and nothing that is frozen."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from training_toys import TOY, sampler, toy_bank
+
+from organseg.errors import CheckpointError
+from organseg.networks.build import build_organ_seg
+from organseg.training.extractors_stage import ExtractorsStage, paper_options
+from organseg.training.frozen import demand_unchanged, frozen_hashes
+from organseg.training.loop import train
+from organseg.training.options import (
+    ExtractorsOptions,
+    LoopOptions,
+    SegmenterOptions,
+    VisionLanguageOptions,
+)
+from organseg.training.packing import ask_together
+from organseg.training.segmenter_stage import SegmenterStage, jitter_boxes
+from organseg.training.vision_language_stage import VisionLanguageStage, start_from_encoder
+
+QUESTIONS = [["Which organ stores bile?", "liver"], ["Where is the spleen, please?", "hello"]]
+
+
+def overfit(stage, steps: int, rate: float) -> tuple[float, float]:
+    """The summed loss on one and the same batch, at first and after `steps`."""
+    batch = stage.draw(np.random.default_rng(0), 4)
+    weights = [weight for weight in stage.parameters() if weight.requires_grad]
+    optimizer = torch.optim.AdamW(weights, lr=rate)
+    losses = []
+    for _ in range(steps):
+        total = torch.stack(list(stage(batch).values())).sum()
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+        losses.append(float(total.detach()))
+    return losses[0], losses[-1]
+
+
+def extractors_stage(tmp_path, monkeypatch, **options) -> ExtractorsStage:
+    torch.manual_seed(0)
+    return ExtractorsStage(
+        build_organ_seg(TOY),
+        sampler(),
+        sampler(seed=1),
+        toy_bank(tmp_path, monkeypatch),
+        ExtractorsOptions(**options),
+        temperature=0.07,
+        validation_slices=4,
+    )
+
+
+def test_questions_asked_together_are_answered_as_if_asked_alone():
+    model = build_organ_seg(TOY).vision_language
+    pixels = torch.randint(0, 255, (2, 48, 48), dtype=torch.uint8)
+    with torch.no_grad():
+        answers, patches = ask_together(model, pixels, QUESTIONS)
+        for column in range(2):
+            alone = model(pixels, [row[column] for row in QUESTIONS])
+            torch.testing.assert_close(answers[:, column], alone.answer_state, atol=1e-4, rtol=0)
+            torch.testing.assert_close(patches, alone.patch_states, atol=1e-4, rtol=0)
+
+
+def test_text_alone_is_asked_without_image_tokens():
+    model = build_organ_seg(TOY).vision_language
+    with torch.no_grad():
+        answers, patches = ask_together(model, None, QUESTIONS)
+        other, _ = ask_together(model, None, [QUESTIONS[0][::-1], QUESTIONS[1]])
+    assert patches is None
+    assert answers.shape == (2, 2, 32)
+    torch.testing.assert_close(answers[0, 0], other[0, 1], atol=1e-4, rtol=0)
+
+
+def test_the_segmenter_learns_a_few_slices_by_heart():
+    torch.manual_seed(0)
+    stage = SegmenterStage(
+        build_organ_seg(TOY).segmenter, sampler(), sampler(), SegmenterOptions(boxes=2)
+    )
+    first, last = overfit(stage, 30, 3e-3)
+    assert last < 0.6 * first
+    figures = stage.eval().validate(torch.device("cpu"))
+    assert figures["score"] > 0.2
+    assert figures["dice_spleen"] > 0.0 == figures["dice_pancreas"]
+
+
+def test_the_vision_language_model_learns_a_few_slices_by_heart(tmp_path, monkeypatch):
+    parts = build_organ_seg(TOY)
+    torch.manual_seed(0)
+    stage = VisionLanguageStage(
+        parts.vision_language,
+        parts.extractors,
+        sampler(),
+        sampler(),
+        toy_bank(tmp_path, monkeypatch),
+        VisionLanguageOptions(questions=2, text_batch=24),
+        temperature=0.07,
+        validation_slices=4,
+    )
+    first, last = overfit(stage, 40, 3e-3)
+    assert last < 0.75 * first
+    figures = stage.eval().validate(torch.device("cpu"))
+    assert {"score", "box_iou", "presence_auc", "choice", "n_acc", "t_acc"} <= figures.keys()
+
+
+def test_token_embeddings_start_from_the_encoders_and_keep_its_neighbours():
+    model = build_organ_seg(TOY).vision_language
+    start_from_encoder(model)
+    table = model.llava.model.language_model.embed_tokens.weight.detach()
+    words = ["kidney", "liver", "tuesday"]
+    kidney, liver, tuesday = (table[model.prompts.tokenizer.token_to_id(word)] for word in words)
+    cosine = torch.nn.functional.cosine_similarity
+    assert cosine(kidney, liver, dim=0) > cosine(kidney, tuesday, dim=0)
+
+
+def test_stage_one_trains_lora_and_the_extractors_and_leaves_the_rest_bit_by_bit(
+    tmp_path, monkeypatch
+):
+    stage = extractors_stage(tmp_path, monkeypatch, questions=3, organs=2)
+    trained = {name for name, weight in stage.named_parameters() if weight.requires_grad}
+    assert {"lora_" in name or ".extractors." in f".{name}" for name in trained} == {True}
+    assert any("lora_" in name for name in trained)
+    before = frozen_hashes(stage)
+    thawed = {name: weight.detach().clone() for name, weight in stage.named_parameters()}
+    options = LoopOptions(steps=3, batch=2, bf16=False, validate_every=0, learning_rate=1e-2)
+    train(stage, tmp_path / "run", options, {})
+    demand_unchanged(before, stage)
+    weights = dict(stage.named_parameters())
+    assert any(
+        "lora_B" in name and not torch.equal(weights[name], thawed[name]) for name in trained
+    )
+    assert len(before) > 100
+
+
+def test_a_frozen_weight_that_changed_is_named(tmp_path, monkeypatch):
+    stage = extractors_stage(tmp_path, monkeypatch)
+    before = frozen_hashes(stage)
+    with torch.no_grad():
+        stage.organ_seg.segmenter.image_encoder.patch_embed.proj.bias[0] += 1e-6
+    with pytest.raises(CheckpointError, match=r"patch_embed\.proj\.bias"):
+        demand_unchanged(before, stage)
+
+
+def test_the_masks_gradient_reaches_the_box_through_the_frozen_decoder(tmp_path, monkeypatch):
+    stage = extractors_stage(tmp_path, monkeypatch, paper=True)
+    batch = stage.draw(np.random.default_rng(0), 2)
+    boxes = batch["boxes"].clone().requires_grad_(True)
+    stage._mask_losses(batch, boxes)["dice"].backward()
+    asked = torch.zeros(2, 13, dtype=torch.bool)
+    for row, organs in enumerate(batch["organs"]):
+        asked[row, organs[organs > 0] - 1] = True
+    moved = boxes.grad.abs().sum(dim=-1) > 0
+    assert torch.equal(moved, asked)
+    segmenter = stage.organ_seg.segmenter
+    assert all(weight.grad is None for weight in segmenter.parameters())
+
+
+def test_the_plain_recipe_has_the_papers_two_losses_and_no_more(tmp_path, monkeypatch):
+    plain = extractors_stage(tmp_path, monkeypatch, paper=True)
+    full = extractors_stage(tmp_path, monkeypatch, questions=20)
+    rng = np.random.default_rng(0)
+    assert plain(plain.draw(rng, 2)).keys() == {"answer", "dice"}
+    assert full(full.draw(rng, 2)).keys() == {
+        "answer", "several", "distill", "dice", "box", "presence",
+    }  # fmt: skip
+    kept = ExtractorsOptions(box_weight=0.3)
+    assert paper_options(kept) is kept
+
+
+def test_jittered_boxes_stay_boxes_inside_the_image():
+    boxes = torch.tensor([[[0.0, 0.0, 0.02, 0.9], [0.4, 0.4, 0.6, 0.6]]])
+    moved = jitter_boxes(boxes, 0.5, np.random.default_rng(0))
+    assert (moved[..., :2] <= moved[..., 2:]).all()
+    assert moved.min() >= 0.0
+    assert moved.max() <= 1.0
+    assert not torch.equal(moved, boxes)
