@@ -17,20 +17,11 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from organseg.errors import CheckpointError, QuestionError
-from organseg.organs import NONE, ORGANS
-
-OPTIONS = (
-    " ".join(f"{organ.letter}. {organ.name}" for organ in (*ORGANS,))
-    + f" {NONE.letter}. none of them"
+from organseg.networks.wording import (
+    TEXT_AFTER_IMAGE,
+    TEXT_AFTER_QUESTION,
+    TEXT_BEFORE_IMAGE,
 )
-"""The options as the prompt lists them."""
-
-TEXT_BEFORE_IMAGE = "[INST] "
-TEXT_AFTER_IMAGE = (
-    "\nThis is one axial slice of an abdominal scan. Which of these organs does the question "
-    f"ask for? {OPTIONS}\nQuestion: "
-)
-TEXT_AFTER_QUESTION = " [/INST]"
 
 
 @dataclass(frozen=True)

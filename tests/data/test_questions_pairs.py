@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import replace
 
@@ -10,7 +12,6 @@ import pytest
 
 from organseg.contract.verdicts import Verdict
 from organseg.data.questions import (
-    OPTIONS,
     Proportions,
     Question,
     QuestionKind,
@@ -22,6 +23,7 @@ from organseg.data.questions import (
     with_typos,
 )
 from organseg.data.questions.near_copies import fold
+from organseg.networks.wording import OPTION_TEXTS
 
 QUESTIONS = load_questions(Split.TRAIN)
 UPPER = SliceOrgans("upper", frozenset({1, 3, 5, 6, 10, 11}))
@@ -37,10 +39,10 @@ def ask(*organ_ids):
 
 
 def test_the_options_are_the_thirteen_organs_and_none_of_them():
-    assert OPTIONS[0] == "liver"
-    assert OPTIONS[12] == "left kidney"
-    assert OPTIONS[13] == "none of them"
-    assert len(OPTIONS) == 14
+    assert OPTION_TEXTS[0] == "liver"
+    assert OPTION_TEXTS[12] == "left kidney"
+    assert OPTION_TEXTS[13] == "none of them"
+    assert len(OPTION_TEXTS) == 14
 
 
 def test_an_organ_that_the_slice_shows_is_segmented():
@@ -146,6 +148,26 @@ def test_a_sample_survives_a_json_line():
     assert record["question"] == sample.question.text
     assert record["verdicts"] == [verdict.value for verdict in sample.verdicts]
     assert len(record["options"]) == 14
+
+
+def test_a_record_holds_the_prompt_that_the_model_is_asked():
+    record = answer(UPPER, ask(3)).as_record()
+    assert record["prompt"] == (
+        "[INST] <image>\nThis is one axial slice of an abdominal scan. Which of these organs does "
+        "the question ask for? A. liver B. right kidney C. spleen D. pancreas E. aorta "
+        "F. inferior vena cava G. right adrenal gland H. left adrenal gland I. gallbladder "
+        "J. esophagus K. stomach L. duodenum M. left kidney N. none of them\n"
+        "Question: Where? [/INST]"
+    )
+    assert record["answer_letters"] == ["C"]
+
+
+def test_the_prompt_wording_needs_no_torch():
+    program = (
+        "import sys, organseg.data.questions, organseg.networks.wording; "
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
 @pytest.mark.parametrize(

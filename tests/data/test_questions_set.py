@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -18,15 +19,23 @@ from organseg.data.questions import (
 from organseg.data.questions.checks import (
     DEMANDED_KINDS,
     find_faults,
+    near_facts,
     shared_facts,
     shared_templates,
 )
 from organseg.data.questions.near_copies import fold, similarity, template_of
+from organseg.networks.context_cache import load_descriptions
 from organseg.organs import ORGANS
 
 TRAIN = load_questions(Split.TRAIN)
 HELD_OUT = load_questions(Split.HELD_OUT)
 EVERY = (*TRAIN, *HELD_OUT)
+DESCRIPTIONS = [
+    sentence
+    for subjects in load_descriptions().values()
+    for sentences in subjects.values()
+    for sentence in sentences
+]
 
 
 def asked_by(text: str) -> tuple[int, ...]:
@@ -134,7 +143,40 @@ def test_no_fact_and_no_template_is_in_both_splits():
 
 
 def test_the_checks_find_no_fault_in_the_set():
-    assert find_faults(TRAIN, HELD_OUT) == ()
+    assert find_faults(TRAIN, HELD_OUT, descriptions=DESCRIPTIONS) == ()
+
+
+@pytest.mark.parametrize(
+    "fact",
+    [
+        "Bile is stored in the gallbladder.",
+        "The gallbladder, it stores the bile!",
+        "The galbladder stores bile.",
+    ],
+)
+def test_a_reworded_training_fact_is_a_fault_of_the_set(fact):
+    planted = Question(
+        "Colour in the purse of the gut?", (9,), QuestionKind.FUNCTION, fact, Split.HELD_OUT
+    )
+    (found,) = near_facts(TRAIN, (*HELD_OUT, planted))
+    assert (found.held_out.text, found.train.text) == (fact, "The gallbladder stores bile.")
+    (fault,) = find_faults(TRAIN, (*HELD_OUT, planted))
+    assert fault.startswith("near fact")
+
+
+@pytest.mark.parametrize("change", [str, str.upper, lambda text: f"Please, {text}"])
+def test_a_copy_of_a_description_is_a_fault_of_the_set(change):
+    sentence = "A collapsed or flat IVC is a sign of low blood volume."
+    assert sentence in DESCRIPTIONS
+    planted = replace(HELD_OUT[0], text=change(sentence))
+    (fault,) = find_faults(TRAIN, (*HELD_OUT, planted), descriptions=DESCRIPTIONS)
+    assert fault.startswith("near copy of a description")
+    assert find_faults(TRAIN, (*HELD_OUT, planted)) == ()
+
+
+def test_no_sentence_repeats_over_all_organs_in_the_held_out_set():
+    templates = Counter(template_of(q.text) for q in HELD_OUT if len(q.organ_ids) == 1)
+    assert max(templates.values()) <= 5
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ fact); `python -m organseg.data.questions` prints what they hold.
 from organseg.data.questions.loader import BUILT_IN_FOLDER, load_questions
 from organseg.data.questions.near_copies import NearCopy, near_copies
 from organseg.data.questions.pairs import (
-    OPTIONS,
     ImageQuestion,
     Proportions,
     SliceOrgans,
@@ -25,7 +24,6 @@ from organseg.data.questions.typos import with_typos
 
 __all__ = [
     "BUILT_IN_FOLDER",
-    "OPTIONS",
     "ORGAN_KINDS",
     "OUT_OF_SCOPE_KINDS",
     "ImageQuestion",

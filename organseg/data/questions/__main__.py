@@ -42,7 +42,9 @@ def _parser() -> argparse.ArgumentParser:
         description="Counts of the question set per subject and kind, for both splits.",
     )
     parser.add_argument(
-        "--check", action="store_true", help="look for near copies, shared facts and thin organs"
+        "--check",
+        action="store_true",
+        help="look for near copies, shared facts, copied descriptions and thin organs",
     )
     parser.add_argument(
         "--threshold",
@@ -64,8 +66,17 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _check(splits: dict[Split, tuple[Question, ...]], threshold: float) -> int:
+    # Here, so that the tables and `--show` need nothing of the networks.
+    from organseg.networks.context_cache import load_descriptions
+
+    descriptions = [
+        sentence
+        for subjects in load_descriptions().values()
+        for sentences in subjects.values()
+        for sentence in sentences
+    ]
     try:
-        faults = find_faults(splits[Split.TRAIN], splits[Split.HELD_OUT], threshold)
+        faults = find_faults(splits[Split.TRAIN], splits[Split.HELD_OUT], threshold, descriptions)
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2

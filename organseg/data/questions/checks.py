@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from organseg.data.questions.near_copies import (
     DEFAULT_THRESHOLD,
+    NearCopy,
     fold,
     near_copies,
     template_of,
@@ -38,17 +40,32 @@ DEMANDED_KINDS = frozenset(
 )
 """The kinds that each organ must be asked by in each split."""
 
+KNOWLEDGE_KINDS = frozenset(
+    {
+        QuestionKind.FUNCTION,
+        QuestionKind.PLACE,
+        QuestionKind.NEIGHBOURS,
+        QuestionKind.ANATOMY,
+        QuestionKind.DISEASE,
+        QuestionKind.SURGERY,
+        QuestionKind.IMAGING,
+    }
+)
+"""The kinds whose facts are knowledge of the body, compared between the splits."""
+
 
 def find_faults(
     train: Sequence[Question],
     held_out: Sequence[Question],
     threshold: float = DEFAULT_THRESHOLD,
+    descriptions: Sequence[str] = (),
 ) -> tuple[str, ...]:
     """What is wrong with the set, one sentence each; empty where all is well.
 
     Looks for organs with too few questions or without a demanded kind, too few out-of-scope
-    questions, held-out questions that are near copies of training ones (`near_copies`), and
-    facts or templates that both splits use.
+    questions, held-out questions that are near copies of training ones (`near_copies`) or of
+    one of `descriptions` (the sentences of the context cache), held-out facts that are near
+    copies of training facts (`near_facts`), and facts or templates that both splits use.
     """
     return (
         *_thin_subjects(train, Split.TRAIN),
@@ -57,9 +74,33 @@ def find_faults(
             f"near copy ({copy.similarity:.2f}): {copy.held_out.text!r} of {copy.train.text!r}"
             for copy in near_copies(train, held_out, threshold)
         ),
+        *(
+            f"near copy of a description ({copy.similarity:.2f}): "
+            f"{copy.held_out.text!r} of {copy.train.text!r}"
+            for copy in _copies_of_descriptions(descriptions, held_out, threshold)
+        ),
+        *(
+            f"near fact ({copy.similarity:.2f}): {copy.held_out.text!r} of {copy.train.text!r}"
+            for copy in near_facts(train, held_out, threshold)
+        ),
         *(f"fact in both splits: {fact!r}" for fact in shared_facts(train, held_out)),
         *(f"template in both splits: {each!r}" for each in shared_templates(train, held_out)),
     )
+
+
+def near_facts(
+    train: Sequence[Question],
+    held_out: Sequence[Question],
+    threshold: float = DEFAULT_THRESHOLD,
+) -> tuple[NearCopy, ...]:
+    """The held-out facts as like another fact of training as `threshold` or more.
+
+    Only facts of `KNOWLEDGE_KINDS` are compared: the others say what a name or a sentence is
+    ("The liver, mistyped"). The texts of the copies are the facts. Equal facts are left to
+    `shared_facts`.
+    """
+    shared = set(shared_facts(train, held_out))
+    return near_copies(_facts_of(train, shared), _facts_of(held_out, shared), threshold)
 
 
 def shared_facts(train: Sequence[Question], held_out: Sequence[Question]) -> tuple[str, ...]:
@@ -77,6 +118,24 @@ def shared_templates(train: Sequence[Question], held_out: Sequence[Question]) ->
             & {template_of(each.text) for each in held_out}
         )
     )
+
+
+def _facts_of(questions: Sequence[Question], without: set[str]) -> list[Question]:
+    """A question per fact of the kinds compared, with the fact as its text."""
+    compared = {each.fact: each for each in questions if each.kind in KNOWLEDGE_KINDS}
+    return [
+        replace(each, text=fact) for fact, each in compared.items() if fold(fact) not in without
+    ]
+
+
+def _copies_of_descriptions(
+    descriptions: Sequence[str], held_out: Sequence[Question], threshold: float
+) -> tuple[NearCopy, ...]:
+    sentences = [
+        Question(text, (), QuestionKind.NAME, "A description.", Split.TRAIN)
+        for text in descriptions
+    ]
+    return near_copies(sentences, held_out, threshold)
 
 
 def _thin_subjects(questions: Sequence[Question], split: Split) -> Iterator[str]:

@@ -12,12 +12,8 @@ from typing import Any
 from organseg.contract.verdicts import Verdict, summarise
 from organseg.data.questions.question import Question
 from organseg.data.questions.typos import with_typos
-from organseg.organs import ANSWERS, NONE, ORGANS, organ_by_id
-
-OPTIONS: tuple[str, ...] = tuple(
-    "none of them" if answer is NONE else answer.name for answer in ANSWERS
-)
-"""The texts of the options A to N of the multiple-choice prompt."""
+from organseg.networks.wording import OPTION_TEXTS, prompt_text
+from organseg.organs import NONE, ORGANS, organ_by_id
 
 _ORGAN_IDS = frozenset(organ.id for organ in ORGANS)
 
@@ -80,13 +76,14 @@ class ImageQuestion:
         return summarise(self.verdicts)
 
     def as_record(self) -> dict[str, Any]:
-        """The sample as plain values for a JSON line."""
+        """The sample as plain values for a JSON line, the paper's prompt among them."""
         return {
             "image_id": self.image_id,
             "question": self.question.text,
             "kind": self.question.kind.value,
             "fact": self.question.fact,
             "split": self.question.split.value,
+            "prompt": prompt_text(self.question.text),
             "options": list(self.options),
             "answer_letters": list(self.answer_letters),
             "organ_names": list(self.organ_names),
@@ -101,7 +98,7 @@ def answer(image: SliceOrgans, question: Question) -> ImageQuestion:
     return ImageQuestion(
         image_id=image.image_id,
         question=question,
-        options=OPTIONS,
+        options=OPTION_TEXTS,
         answer_letters=tuple(organ_by_id(organ_id).letter for organ_id in asked),
         organ_names=tuple(organ_by_id(organ_id).name for organ_id in asked),
         verdicts=tuple(_verdict_on(organ_id, image) for organ_id in asked),
