@@ -9,6 +9,7 @@ OrganSegError
 ├── CheckpointError            weights, adapter or context cache that do not fit
 ├── ReleaseError               a release folder is missing a part, or a part was changed
 ├── DatasetError               a dataset folder is not laid out as its loader expects
+├── TrainingOptionError        an option of training makes no sense
 ├── TrainingDivergedError      the loss of a training run is no longer a number
 ├── ServerError                a Triton server answered, but not with a result
 │   ├── ServerStartError       the embedded server could not be started
@@ -42,6 +43,7 @@ __all__ = [
     "ServerStartError",
     "ServerUnreachableError",
     "TrainingDivergedError",
+    "TrainingOptionError",
     "WindowError",
 ]
 
@@ -80,6 +82,10 @@ class ReleaseError(OrganSegError):
 
 class DatasetError(OrganSegError):
     """A dataset folder is not laid out as its loader expects."""
+
+
+class TrainingOptionError(OrganSegError, ValueError):
+    """An option of training makes no sense."""
 
 
 class TrainingDivergedError(OrganSegError, ArithmeticError):

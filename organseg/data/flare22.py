@@ -17,11 +17,12 @@ import numpy.typing as npt
 
 from organseg.data.splits import seeded_fraction
 from organseg.errors import DatasetError, ImageError
-from organseg.imaging.volumes import Volume, read_nifti
+from organseg.imaging.volumes import Volume, read_dicom_series, read_nifti
 from organseg.imaging.windowing import Modality, window_to_uint8
 from organseg.organs import LABEL_MAPS
 
 __all__ = [
+    "MODALITY_OF_LABEL_MAP",
     "SLICES_PER_ORGAN",
     "LabelledVolume",
     "ScanFiles",
@@ -47,6 +48,15 @@ _LARGEST_LABEL: Mapping[str, int] = {
 """Each dataset's largest label value; up to it, what its label map does not list is background."""
 
 
+MODALITY_OF_LABEL_MAP: Mapping[str, Modality] = {
+    "flare22": Modality.CT,
+    "amos22": Modality.CT,
+    "totalsegmentator_v2": Modality.CT,
+    "totalsegmentator_mr": Modality.MR,
+}
+"""The scanner of each dataset where nothing else says so; AMOS also holds MR (say so)."""
+
+
 @dataclass(frozen=True)
 class ScanFiles:
     """One labelled scan on disk."""
@@ -54,7 +64,7 @@ class ScanFiles:
     patient_id: str
     """Who it is of: the file name without its endings (`FLARE22_Tr_0001`)."""
     image: Path
-    """The NIfTI file of intensities."""
+    """The NIfTI file of intensities, or the folder of a DICOM series."""
     labels: Path
     """The NIfTI file of label values on the same grid."""
 
@@ -111,22 +121,28 @@ def load_scan(
     files: ScanFiles,
     *,
     label_map: str = "flare22",
-    modality: Modality = Modality.CT,
+    modality: Modality | None = None,
     labelled_organ_ids: frozenset[int] | None = None,
 ) -> LabelledVolume:
     """A scan and its labels as organ ids, both uint8 [Z, H, W] in display orientation.
 
     `label_map` is a key of `organs.LABEL_MAPS`; `labelled_organ_ids` narrows what the labels are
-    trusted for, where a dataset leaves some organs out. Raises `DatasetError`, naming file and
-    remedy, for a file that cannot be read, grids that differ in shape or place, and label values
-    that are not whole, unknown to the label map's dataset, or all background.
+    trusted for, where a dataset leaves some organs out. `modality` is `None` for the label map's
+    own; a DICOM series says it itself. Raises `DatasetError`, naming file and remedy, for a file
+    that cannot be read, a CT without a value below 0, grids that differ in shape or place, and
+    label values that are not whole, unknown to the label map's dataset, or all background.
     """
     if label_map not in LABEL_MAPS:
         raise DatasetError(
             f"A label map among {sorted(LABEL_MAPS)} is wanted; got {label_map!r}. "
             "Use the one of the dataset that the labels come from."
         )
-    image, labels = _read(files.image, modality), _read(files.labels, Modality.UNKNOWN)
+    if files.image.is_dir():
+        image = _read_series(files.image)
+    else:
+        image = _read(files.image, modality or MODALITY_OF_LABEL_MAP[label_map])
+        _check_hounsfield(files.image, image)
+    labels = _read(files.labels, Modality.UNKNOWN)
     _check_same_grid(files, image, labels)
     known = frozenset(LABEL_MAPS[label_map].values())
     return LabelledVolume(
@@ -218,24 +234,67 @@ def _read(path: Path, modality: Modality) -> Volume:
         raise DatasetError(f"{name} cannot be used: {error}") from error
 
 
+def _read_series(folder: Path) -> Volume:
+    try:
+        return read_dicom_series(folder)
+    except ImageError as error:
+        raise DatasetError(
+            f"{folder.parent.name}/{folder.name}/ cannot be used: {error}"
+        ) from error
+
+
 def _check_same_grid(files: ScanFiles, image: Volume, labels: Volume) -> None:
-    names = f"images/{files.image.name} and labels/{files.labels.name}"
+    names = " and ".join(f"{path.parent.name}/{path.name}" for path in (files.image, files.labels))
     if image.values.shape != labels.values.shape:
         raise DatasetError(
             f"Labels on the image's own grid are wanted; {names} have shapes "
             f"{image.values.shape} and {labels.values.shape} (slices, rows, columns). Resample "
             "the labels with nearest neighbour, or find the file that belongs to the image."
         )
-    # Compared where it matters: how far apart they put the corners of the scan.
-    shape = image.restore(np.zeros(image.values.shape, dtype=np.uint8)).shape
-    corners = np.array([(*corner, 1) for corner in np.ndindex(2, 2, 2)], dtype=np.float64)
-    corners[:, :3] *= np.array(shape) - 1
-    apart_mm = np.linalg.norm(corners @ (image.affine - labels.affine).T, axis=1).max()
+    # Compared where it matters: how far apart they put the corners of the scan. Two NIfTI files
+    # of one scan also store it alike; a series never stores it as the labels beside it do.
+    first, second = (
+        (_file_corners_mm(image, image.affine), _file_corners_mm(image, labels.affine))
+        if files.image.is_file()
+        else (_display_corners_mm(image), _display_corners_mm(labels))
+    )
+    apart_mm = np.linalg.norm(first - second, axis=1).max()
     if not apart_mm <= 0.5 * min(image.spacing_zyx_mm):
         raise DatasetError(
             f"Labels in the image's own place are wanted; the headers of {names} put a corner "
             f"{apart_mm:.2f} mm apart, more than half a voxel. One of them was flipped or moved: "
             "left and right could be exchanged. Copy the right affine, once you have looked."
+        )
+
+
+def _file_corners_mm(volume: Volume, affine: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Where an affine puts the eight corners of the file's own axes, float64 [8, 3], RAS+."""
+    size = np.take(volume.values.shape, np.argsort(volume.axis_order.file_axes))
+    corners = np.array([(*corner, 1) for corner in np.ndindex(2, 2, 2)], dtype=np.float64)
+    corners[:, :3] *= size - 1
+    world: npt.NDArray[np.float64] = (corners @ affine.T)[:, :3]
+    return world
+
+
+def _display_corners_mm(volume: Volume) -> npt.NDArray[np.float64]:
+    """Where the eight corner voxels of [Z, H, W] lie, float64 [8, 3], RAS+."""
+    ends = np.array(volume.values.shape) - 1
+    order = volume.axis_order
+    corners = np.ones((8, 4))
+    for row, corner in enumerate(np.ndindex(2, 2, 2)):
+        for axis, (at_end, is_flipped) in enumerate(zip(corner, order.flips, strict=True)):
+            corners[row, order.file_axes[axis]] = ends[axis] * (at_end != is_flipped)
+    world: npt.NDArray[np.float64] = (corners @ volume.affine.T)[:, :3]
+    return world
+
+
+def _check_hounsfield(path: Path, image: Volume) -> None:
+    darkest = float(image.values.min())
+    if image.modality is Modality.CT and darkest >= 0.0:
+        raise DatasetError(
+            f"Hounsfield units, in which air is near -1000, are wanted of a CT; "
+            f"{path.parent.name}/{path.name} has nothing below {darkest:g}. Say --modality mr "
+            "(modality=Modality.MR) if it is no CT, or take the scan before it was rescaled."
         )
 
 
@@ -251,7 +310,7 @@ def _windowed(image: Volume) -> npt.NDArray[np.uint8]:
 def _organ_ids(
     path: Path, values: npt.NDArray[np.int16] | npt.NDArray[np.float32], label_map: str
 ) -> npt.NDArray[np.uint8]:
-    name = f"labels/{path.name}"
+    name = f"{path.parent.name}/{path.name}"
     if values.dtype != np.int16:
         raise DatasetError(
             f"Whole label values are wanted; {name} has fractions or values beyond 16 bits. "
@@ -264,7 +323,8 @@ def _organ_ids(
     if unknown:
         raise DatasetError(
             f"Label values from 0 to {largest} ({label_map}) are wanted; {name} has "
-            f"{unknown[:8]}. Choose the label map of the dataset it comes from."
+            f"{unknown[:8]}. Choose the label map of the dataset it comes from (--label-map; "
+            "totalsegmentator_v2 reads files of version 2 only, version 1 numbers otherwise)."
         )
     if found.tolist() == [0]:
         raise DatasetError(

@@ -8,21 +8,26 @@ T-acc the share of target queries not rejected.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from organseg.contract import Verdict
+from organseg.data.questions import QuestionKind
 from organseg.errors import InvalidInputError
 from organseg.evaluation.scores import CaseScores
 from organseg.organs import NONE, ORGANS, Organ
 
 __all__ = [
     "CONFUSION_ORDER",
+    "KNOWLEDGE_KINDS",
+    "NAME_KINDS",
     "Outcome",
     "Rate",
     "absence_outcomes",
+    "absence_recognition_outcomes",
     "answer_accuracy",
     "answer_outcomes",
     "choice_outcomes",
@@ -40,6 +45,32 @@ Outcome = tuple[str, bool]
 
 CONFUSION_ORDER: tuple[Organ, ...] = (*sorted(ORGANS, key=lambda organ: organ.name), NONE)
 """Rows (asked) and columns (answered) of the paper's matrix: alphabetical, none last."""
+
+NAME_KINDS = frozenset(
+    {
+        QuestionKind.NAME,
+        QuestionKind.SYNONYM,
+        QuestionKind.LATIN,
+        QuestionKind.ABBREVIATION,
+        QuestionKind.IMPERATIVE,
+        QuestionKind.TYPO,
+    }
+)
+"""Kinds that say the organ's name in some form, mistyped names (`TYPO`) included."""
+
+KNOWLEDGE_KINDS = frozenset(
+    {
+        QuestionKind.FUNCTION,
+        QuestionKind.PLACE,
+        QuestionKind.NEIGHBOURS,
+        QuestionKind.ANATOMY,
+        QuestionKind.DISEASE,
+        QuestionKind.SURGERY,
+        QuestionKind.IMAGING,
+        QuestionKind.LAY,
+    }
+)
+"""Kinds of question that must be understood, since they describe the organ."""
 
 _INDEX_OF_ID = {organ.id: index for index, organ in enumerate(CONFUSION_ORDER)}
 _NONE_INDEX = _INDEX_OF_ID[NONE.id]
@@ -98,12 +129,19 @@ def scope_acceptance(matrix: Confusion) -> Rate:
     return Rate(hits=total - int(rows[:, _NONE_INDEX].sum()), total=total)
 
 
-def choice_outcomes(scores: Iterable[CaseScores]) -> list[Outcome]:
-    """Of each question for one organ, whether that organ was the (most similar) one answered."""
+def choice_outcomes(
+    scores: Iterable[CaseScores], kinds: Collection[str] | None = None
+) -> list[Outcome]:
+    """Of each question for one organ, whether that organ was the (most similar) one answered.
+
+    `kinds` are the kinds of question to count; `None` for all.
+    """
     return [
         (case.patient_id, case.answered_organ_ids[0] == case.asked_organ_ids[0])
         for case in scores
-        if len(case.asked_organ_ids) == 1 and not case.out_of_scope
+        if len(case.asked_organ_ids) == 1
+        and not case.out_of_scope
+        and (kinds is None or case.kind in kinds)
     ]
 
 
@@ -152,6 +190,19 @@ def absence_outcomes(scores: Iterable[CaseScores]) -> tuple[list[Outcome], list[
         [(patient_id, organ.rejected) for patient_id, organ in organs if not organ.present],
         [(patient_id, not organ.rejected) for patient_id, organ in organs if organ.present],
     )
+
+
+def absence_recognition_outcomes(scores: Iterable[CaseScores]) -> list[Outcome]:
+    """Strict absence N-acc: organs not in the image that were named and called absent.
+
+    `absence_outcomes` also counts those that were refused as out of scope, or passed over.
+    """
+    return [
+        (case.patient_id, organ.predicted_verdict is Verdict.ABSENT_IN_IMAGE)
+        for case in scores
+        for organ in case.organs
+        if not organ.present
+    ]
 
 
 def _checked(matrix: Confusion) -> Confusion:

@@ -16,7 +16,8 @@ import numpy.typing as npt
 
 from organseg.contract import Verdict
 from organseg.evaluation.cases import Prediction, Sample
-from organseg.evaluation.overlap import Mask, box_of_mask
+from organseg.evaluation.overlap import Mask
+from organseg.imaging.masks import box_of_mask
 from organseg.organs import NONE
 
 __all__ = ["NEUTRAL_QUESTION", "Baseline", "Predictor", "Segmenter", "WithoutQuestion", "answer_by"]
@@ -85,8 +86,8 @@ def answer_by(segmenter: Segmenter, baseline: Baseline) -> Callable[[Sample], Pr
             if baseline is Baseline.ORACLE_BOX:
                 box = box_of_mask(sample.labels == organ_id)
             else:
-                box = np.array([0.0, 0.0, width, height])
-            if box is None:
+                box = np.array([0.0, 0.0, width, height], dtype=np.float32)
+            if not box.any():
                 verdicts[entry] = Verdict.ABSENT_IN_IMAGE.value
                 continue
             verdicts[entry] = Verdict.SEGMENTED.value

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from organseg.contract import PRESETS
+from organseg.data.phantom import FIRST_TRAINING_SEED
 from organseg.data.splits import Split
 from organseg.errors import DatasetError, InvalidInputError, OrganSegError
 from organseg.evaluation.baselines import Baseline, WithoutQuestion
@@ -23,10 +23,10 @@ from organseg.evaluation.models import (
     open_server,
 )
 from organseg.evaluation.plots import write_plots
-from organseg.evaluation.provenance import describe_run
+from organseg.evaluation.provenance import describe_run, without_folders
 from organseg.evaluation.questionnaire import (
+    ASKED_SLICES_PER_ORGAN,
     PROPORTIONS,
-    SLICES_PER_ORGAN,
     QuestionChoice,
     Questionnaire,
 )
@@ -91,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = _parser().parse_args(given)
     try:
-        _evaluate(options, shlex.join(given))
+        _evaluate(options, given)
     except OrganSegError as error:
         print(f"evaluation: {error}", file=sys.stderr)
         return 1
@@ -100,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _evaluate(options: argparse.Namespace, command_line: str) -> None:
+def _evaluate(options: argparse.Namespace, given: Sequence[str]) -> None:
     run = _Run(
         scans=open_data(options.data, _scan_options(options)),
         questionnaire=Questionnaire(
@@ -120,17 +120,16 @@ def _evaluate(options: argparse.Namespace, command_line: str) -> None:
             make_samples(run.scans, run.questionnaire, show_progress=run.show_progress),
             observer=gallery,
             label=model.name,
+            # A few slices are no volume, even where they happen to lie side by side.
+            with_volumes=run.questionnaire.slices_per_organ is None,
             show_progress=run.show_progress,
         )
         baselines = _evaluate_baselines(model, run) if options.baselines else {}
-    if run.questionnaire.slices_per_organ is not None:
-        # A few slices are no volume, even where they happen to lie side by side.
-        evaluation = replace(evaluation, volumes=())
     record = summarize(
         evaluation,
         model=model.name,
         dataset=" + ".join(_short_name(name) for name in options.data),
-        provenance={**describe_run(command_line), **model.facts, **_facts(options, model, run)},
+        provenance={**describe_run(given), **model.facts, **_facts(options, model, run)},
         baselines=baselines,
         notices=_notices(model, run),
         temperature=model.temperature,
@@ -169,12 +168,14 @@ def _evaluate_baselines(model: EvaluatedModel, run: _Run) -> dict[str, Evaluatio
                 model.segmenter,
                 baseline,
                 showing_organs(make_samples(run.scans, run.questionnaire)),
+                with_volumes=False,
                 show_progress=run.show_progress,
             )
     rows["no question"] = evaluate(
         WithoutQuestion(model.predictor),
         showing_organs(make_samples(run.scans, run.questionnaire)),
         label="no question",
+        with_volumes=False,
         show_progress=run.show_progress,
     )
     return rows
@@ -202,9 +203,15 @@ def _make_folder(out: Path) -> None:
 
 
 def _notices(model: EvaluatedModel, run: _Run) -> tuple[str, ...]:
-    if run.questionnaire.choice is not QuestionChoice.TRAIN:
-        return model.notices
-    return (*model.notices, "The questions are training questions: a model may have seen them.")
+    notices = [*model.notices]
+    if run.questionnaire.choice is QuestionChoice.TRAIN:
+        notices.append("The questions are training questions: a model may have seen them.")
+    if any(scan.may_be_trained_on for scan in run.scans):
+        notices.append(
+            f"Phantoms from seed {FIRST_TRAINING_SEED} on belong to training: a model may have "
+            "seen them."
+        )
+    return tuple(notices)
 
 
 def _facts(options: argparse.Namespace, model: EvaluatedModel, run: _Run) -> dict[str, str]:
@@ -218,7 +225,7 @@ def _facts(options: argparse.Namespace, model: EvaluatedModel, run: _Run) -> dic
             f"{PROPORTIONS.several:.0%} for several; volume scores need --every-slice"
         )
     facts = {
-        "data": ", ".join(options.data),
+        "data": ", ".join(without_folders(name) for name in options.data),
         "question set": run.questionnaire.choice.value,
         "asked": asked,
         "seed": str(options.seed),
@@ -270,7 +277,13 @@ def _parser() -> argparse.ArgumentParser:
 
     data = parser.add_argument_group("on what")
     data.add_argument("--data", action="append", required=True, help="see below; may be repeated")
-    data.add_argument("--label-map", choices=sorted(LABEL_MAPS), default="flare22")
+    data.add_argument(
+        "--label-map",
+        choices=sorted(LABEL_MAPS),
+        default="flare22",
+        help="whose label values the files hold (default %(default)s); totalsegmentator_v2 wants "
+        "files of version 2: version 1 numbers its organs otherwise and would be misread",
+    )
     data.add_argument(
         "--labelled",
         choices=[item.value for item in LabelCoverage],
@@ -278,7 +291,9 @@ def _parser() -> argparse.ArgumentParser:
         help="trust the labels for all organs of the map, or only for those found in the file",
     )
     data.add_argument(
-        "--modality", choices=["ct", "mr"], help="of files that do not say (default: by layout)"
+        "--modality",
+        choices=["ct", "mr"],
+        help="of files that do not say (default: by label map; a lone scan is guessed)",
     )
     data.add_argument(
         "--split",
@@ -300,7 +315,7 @@ def _parser() -> argparse.ArgumentParser:
     slices.add_argument(
         "--slices-per-organ",
         type=_positive,
-        default=SLICES_PER_ORGAN,
+        default=ASKED_SLICES_PER_ORGAN,
         metavar="N",
         help="slices that show an organ, per organ and patient (default %(default)s: about 100 "
         "questions a patient, absent and out-of-scope ones included)",

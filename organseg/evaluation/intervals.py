@@ -2,6 +2,9 @@
 
 Everything reported is a ratio of sums (a mean, a rate, cIoU) or the mean of such ratios over
 organs, so a resample is a matter of weights on per-patient sums and thousands cost nothing.
+
+Below `LEAST_PATIENTS` there is no interval: resamples of a few patients are mostly the same few
+again, so a percentile interval comes out far too narrow and promises what it cannot hold.
 """
 
 from __future__ import annotations
@@ -14,7 +17,10 @@ import numpy.typing as npt
 
 from organseg.errors import InvalidInputError
 
-__all__ = ["Interval", "bootstrap_interval"]
+__all__ = ["LEAST_PATIENTS", "Interval", "bootstrap_interval"]
+
+LEAST_PATIENTS = 8
+"""Fewer patients get no interval."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +30,9 @@ class Interval:
     value: float | None
     """The number on all patients, or `None` where nothing could be scored."""
     low: float | None
-    """Lower end of the percentile interval, or `None` with fewer than two patients."""
+    """Lower end of the percentile interval, or `None` with too few patients."""
     high: float | None
-    """Upper end of the percentile interval, or `None` with fewer than two patients."""
+    """Upper end of the percentile interval, or `None` with too few patients."""
     patients: int
     """Patients that contributed."""
     count: int
@@ -42,12 +48,14 @@ def bootstrap_interval(
     resamples: int = 2000,
     level: float = 0.95,
     seed: int = 0,
+    least_patients: int = LEAST_PATIENTS,
 ) -> Interval:
     """The value and percentile interval of sum(numerators) / sum(denominators).
 
     Denominators are 1 where not given: then it is a mean. With `groups` (an organ each item),
     the ratio is taken per group and averaged over the groups, each weighing the same; a group
-    that a resample does not contain is left out of that resample. Seeded: the same items give
+    that a resample does not contain is left out of that resample. With fewer than
+    `least_patients` there is a value and no interval. Seeded: the same items give
     the same interval. Raises `InvalidInputError` where the lengths differ.
     """
     tops = np.asarray(numerators, dtype=np.float64)
@@ -71,7 +79,7 @@ def bootstrap_interval(
         sums[part] = flat.reshape(patients, group_count)
     value = _mean_ratio(np.ones((1, patients)), sums)[0]
     low = high = None
-    if patients > 1:
+    if patients >= max(2, least_patients):
         generator = np.random.default_rng(seed)
         weights = generator.multinomial(patients, np.full(patients, 1 / patients), size=resamples)
         ratios = _mean_ratio(weights.astype(np.float64), sums)

@@ -81,7 +81,7 @@ def open_server(url: str, release: Path | None) -> Iterator[EvaluatedModel]:
 
     name, temperature = "server", SIMILARITY_TEMPERATURE
     notices: tuple[str, ...] = (UNKNOWN_TRAINING_NOTICE,)
-    facts = {"weights": f"as served at {url}"}
+    facts = {"weights": "as served"}
     if release is not None:
         from organseg.networks.context_cache import load_context_cache
         from organseg.serving.manifest import MANIFEST_NAME, verify_release

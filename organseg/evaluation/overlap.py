@@ -17,7 +17,6 @@ from organseg.errors import ImageError
 __all__ = [
     "MaskCounts",
     "box_iou",
-    "box_of_mask",
     "count_pixels",
     "dice_empty_aware",
     "dice_present_only",
@@ -25,7 +24,6 @@ __all__ = [
 ]
 
 Mask = npt.NDArray[np.bool_]
-Box = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -94,24 +92,6 @@ def dice_present_only(truth: Mask, predicted: Mask) -> float | None:
 def iou_empty_aware(truth: Mask, predicted: Mask) -> float:
     """Intersection over union; both masks empty: 1; one empty: 0. Raises as `count_pixels`."""
     return count_pixels(truth, predicted).iou
-
-
-def box_of_mask(mask: Mask) -> Box | None:
-    """The tight box `[x0, y0, x1, y1]` of a `[H, W]` mask in pixels, or `None` if it is empty.
-
-    Corners are pixel edges, so x1 and y1 lie one past the last pixel and a single pixel has area
-    1. Raises `ImageError` for a mask that is not two-dimensional.
-    """
-    if mask.ndim != 2:
-        raise ImageError(f"A mask [H, W] is wanted for a box; got shape {mask.shape}.")
-    rows = np.flatnonzero(mask.any(axis=1))
-    columns = np.flatnonzero(mask.any(axis=0))
-    if rows.size == 0:
-        return None
-    return np.array(
-        [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1],
-        dtype=np.float64,
-    )
 
 
 def box_iou(first_xyxy: npt.ArrayLike, second_xyxy: npt.ArrayLike) -> float:

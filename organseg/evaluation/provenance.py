@@ -1,11 +1,14 @@
-"""Where a record comes from: code, versions, machine. No names of users or hosts."""
+"""Where a record comes from: code, versions, machine. No users, hosts or folders are named."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import platform
+import re
+import shlex
 import subprocess
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,16 +16,23 @@ from pathlib import Path
 import organseg
 from organseg.contract import CONTRACT_VERSION
 
-__all__ = ["describe_run", "file_sha256"]
+__all__ = ["describe_run", "file_sha256", "without_folders"]
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
 _PACKAGES = ("numpy", "scipy", "scikit-image", "torch", "transformers", "tritonclient")
 
 
-def describe_run(arguments: str) -> dict[str, str]:
-    """Facts of this run, by name, for a record's provenance; `arguments` is the command line."""
+def describe_run(arguments: Sequence[str]) -> dict[str, str]:
+    """Facts of this run, by name, for a record's provenance; `arguments` is the command line.
+
+    Paths in it are cut to their last name, the server's address to its port.
+    """
+    shown = shlex.join(
+        _without_host(without_folders(argument), before)
+        for before, argument in zip(["", *arguments], arguments, strict=False)
+    )
     return {
-        "command": f"python -m organseg.evaluation {arguments}",
+        "command": f"python -m organseg.evaluation {shown}",
         "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "organseg": f"{organseg.__version__}, contract {CONTRACT_VERSION}",
         "commit": _commit(),
@@ -34,6 +44,11 @@ def describe_run(arguments: str) -> dict[str, str]:
     }
 
 
+def without_folders(text: str) -> str:
+    """The text with each path cut to its last name: `scan:/a/b.nii,c/d` to `scan:b.nii,d`."""
+    return re.sub(r"[^,:=]*/([^,:=/]+)/*", r"\1", text)
+
+
 def file_sha256(path: Path) -> str:
     """The hash of a file's bytes, hexadecimal."""
     digest = hashlib.sha256()
@@ -41,6 +56,13 @@ def file_sha256(path: Path) -> str:
         while chunk := stream.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def _without_host(argument: str, before: str) -> str:
+    """The value of `--url` without its host; anything else as it is."""
+    if before == "--url" or argument.startswith("--url="):
+        return re.sub(r"^(--url=)?.*:", r"\1HOST:", argument)
+    return argument
 
 
 def _version(package: str) -> str | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from itertools import combinations, cycle, islice
 
@@ -22,8 +22,8 @@ from organseg.data.questions import Split as QuestionSplit
 from organseg.organs import ORGANS
 
 __all__ = [
+    "ASKED_SLICES_PER_ORGAN",
     "PROPORTIONS",
-    "SLICES_PER_ORGAN",
     "PutQuestion",
     "QuestionChoice",
     "Questionnaire",
@@ -33,7 +33,7 @@ __all__ = [
 PROPORTIONS = Proportions()
 """The shares of a sampled questionnaire; mistyping applies to every slice's questions too."""
 
-SLICES_PER_ORGAN = 4
+ASKED_SLICES_PER_ORGAN = 4
 """Slices of each organ that a patient contributes by default: about 100 questions in all."""
 
 
@@ -83,7 +83,7 @@ class Questionnaire:
 
     choice: QuestionChoice = QuestionChoice.HELD_OUT
     """Whose words."""
-    slices_per_organ: int | None = SLICES_PER_ORGAN
+    slices_per_organ: int | None = ASKED_SLICES_PER_ORGAN
     """Slices that show an organ, per organ and patient; `None` for every slice."""
     seed: int = 0
     """Of every draw; each patient has draws of their own."""
@@ -130,7 +130,9 @@ class _Draw:
             if fits(question.organ_ids):
                 self._deck.append(self._deck.pop(place))
                 if self.chance.random() < self._typos:
-                    question = with_typos(question, self.chance.getrandbits(32))
+                    # Still of its own kind: slips do not make a described organ a named one.
+                    mistyped = with_typos(question, self.chance.getrandbits(32))
+                    question = replace(mistyped, kind=question.kind)
                 return [PutQuestion(slice_index, question)]
         return []
 

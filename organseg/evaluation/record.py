@@ -66,6 +66,10 @@ class Answers:
 
     organ_choice: Interval
     """Questions for one organ answered with that organ."""
+    choice_by_name: Interval
+    """Of them, questions that say the organ's name, a synonym, Latin, an abbreviation."""
+    choice_by_knowledge: Interval
+    """Of them, questions that describe it: function, place, neighbours, disease, surgery, ..."""
     all_answers: Interval
     """The same with out-of-scope questions, whose right answer is none."""
     multi_organ_exact_match: Interval
@@ -92,6 +96,8 @@ class Rejection:
     """Questions for organs not answered "none"."""
     absence_n_acc: Interval
     """Asked organs not in the image for which nothing was offered."""
+    absence_n_acc_strict: Interval
+    """Asked organs not in the image that were answered `absent_in_image`."""
     absence_t_acc: Interval
     """Asked organs in the image that were not rejected."""
     scope_auc: float | None
@@ -159,7 +165,8 @@ class EvaluationRecord:
     kinds: tuple[KindAccuracy, ...]
     """Right answers by the kind of question."""
     presence: Calibration
-    """Probabilities that a slice shows an organ, one for each slice and labelled organ."""
+    """Probabilities that a slice shows an organ, one for each slice and labelled organ: the
+    mean over the slice's questions for organs."""
     refusal: Calibration
     """Probabilities that a question is out of scope, one for each question."""
     notices: tuple[str, ...] = ()

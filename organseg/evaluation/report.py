@@ -40,7 +40,7 @@ def markdown_of(record: EvaluationRecord) -> str:
     """The record as Markdown: what was run, then each table under its heading.
 
     Shares are in percent; brackets hold the 95 % interval over patients, left out where fewer
-    than two patients were scored; "–" is a number that nothing was scored for.
+    than eight patients were scored; "–" is a number that nothing was scored for.
     """
     sections = (
         ("What was evaluated", _provenance(record)),
@@ -78,6 +78,7 @@ def _table_two(record: EvaluationRecord) -> str:
             name,
             _with_interval(mean),
             str(sum(interval.count for interval in per_organ)),
+            str(mean.patients),
             *(_percent(interval.value) for interval in per_organ),
         )
         for name, mean, per_organ in (
@@ -85,7 +86,13 @@ def _table_two(record: EvaluationRecord) -> str:
             (f"query-guided ({record.model})", record.mean.dice_present, ours),
         )
     ]
-    header = ("", "mean Dice, organ present", "masks", *(organ.name for organ in ORGANS))
+    header = (
+        "",
+        "mean Dice, organ present",
+        "masks",
+        "patients",
+        *(organ.name for organ in ORGANS),
+    )
     return _table(header, rows)
 
 
@@ -94,12 +101,13 @@ def _all_scores(record: EvaluationRecord) -> str:
         (
             row.name,
             str(row.dice_present.count),
+            str(row.dice_present.patients),
             *(_with_interval(column(row)) for _, column in _COLUMNS),
             str(row.volumes_not_scored),
         )
         for row in (*record.organs, record.mean)
     ]
-    header = ("organ", "present", *(name for name, _ in _COLUMNS), "volumes not scored")
+    header = ("organ", "present", "patients", *(name for name, _ in _COLUMNS), "volumes not scored")
     return _table(header, rows)
 
 
@@ -107,18 +115,21 @@ def _rates(record: EvaluationRecord) -> str:
     answers, rejection, referring = record.answers, record.rejection, record.referring
     named: tuple[tuple[str, Interval], ...] = (
         ("organ choice", answers.organ_choice),
+        ("organ choice: asked by name", answers.choice_by_name),
+        ("organ choice: asked by knowledge", answers.choice_by_knowledge),
         ("organ choice, out-of-scope questions included", answers.all_answers),
         ("several organs, exact match", answers.multi_organ_exact_match),
         ("out of scope: N-acc (false premise recognised)", rejection.scope_n_acc),
         ("out of scope: T-acc", rejection.scope_t_acc),
         ("absent in image: N-acc", rejection.absence_n_acc),
+        ("absent in image: N-acc, strict (called absent)", rejection.absence_n_acc_strict),
         ("absent in image: T-acc", rejection.absence_t_acc),
         ("gIoU", referring.generalized_iou),
         ("cIoU", referring.cumulative_iou),
     )
-    rows = [(name, _with_interval(interval), str(interval.count)) for name, interval in named]
-    ranking = ("out of scope: AUC of the similarity margin", _percent(rejection.scope_auc), "")
-    return _table(("", "%", "asked"), [*rows, ranking])
+    rows = [(name, *_counted(interval)) for name, interval in named]
+    ranking = ("out of scope: AUC of the similarity margin", _percent(rejection.scope_auc), "", "")
+    return _table(("", "%", "asked", "patients"), [*rows, ranking])
 
 
 def _confusion(record: EvaluationRecord) -> str:
@@ -130,11 +141,8 @@ def _confusion(record: EvaluationRecord) -> str:
 
 
 def _kinds(record: EvaluationRecord) -> str:
-    rows = [
-        (row.kind or "not told", _with_interval(row.accuracy), str(row.accuracy.count))
-        for row in record.kinds
-    ]
-    return _table(("kind", "%", "asked"), rows)
+    rows = [(row.kind or "not told", *_counted(row.accuracy)) for row in record.kinds]
+    return _table(("kind", "%", "asked", "patients"), rows)
 
 
 def _calibration(record: EvaluationRecord) -> str:
@@ -167,6 +175,11 @@ def _escaped(text: str) -> str:
 
 def _percent(value: float | None) -> str:
     return "–" if value is None else f"{100.0 * value:.1f}"
+
+
+def _counted(interval: Interval) -> tuple[str, str, str]:
+    """Value with interval, scored items, patients."""
+    return _with_interval(interval), str(interval.count), str(interval.patients)
 
 
 def _with_interval(interval: Interval) -> str:

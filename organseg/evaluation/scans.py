@@ -13,11 +13,17 @@ from functools import partial
 from pathlib import Path
 
 from organseg.data import phantom
-from organseg.data.flare22 import LabelledVolume, ScanFiles, find_scans, load_scan
+from organseg.data.flare22 import (
+    MODALITY_OF_LABEL_MAP,
+    LabelledVolume,
+    ScanFiles,
+    find_scans,
+)
+from organseg.data.phantom.sheet import to_grey
 from organseg.data.splits import Split, split_of
 from organseg.errors import DatasetError
-from organseg.evaluation.labelled_pairs import LabelCoverage, load_pair, window_volume
-from organseg.imaging.windowing import CT_WINDOW_HU, Modality, percentile_window
+from organseg.evaluation.labelled_pairs import LabelCoverage, load_pair
+from organseg.imaging.windowing import Modality
 from organseg.organs import ORGANS
 
 __all__ = ["SHARED_FOLDER", "Scan", "ScanOptions", "open_data"]
@@ -38,7 +44,7 @@ class ScanOptions:
     label_map: str = "flare22"
     """The dataset that label values come from: a key of `organs.LABEL_MAPS`."""
     modality: Modality | None = None
-    """The scanner; `None` for the layout's own rule (FLARE22 is CT, a lone scan is guessed)."""
+    """The scanner; `None` for the label map's own in a dataset folder. A lone scan is guessed."""
     coverage: LabelCoverage = LabelCoverage.ALL
     """Which organs the labels are trusted for."""
     split: Split | None = Split.TEST
@@ -57,6 +63,8 @@ class Scan:
     """Who it is of."""
     load: Callable[[], LabelledVolume]
     """Reads or makes it: windowed pixels and organ ids in display orientation."""
+    may_be_trained_on: bool = False
+    """A phantom whose seed lies where training takes its patients from."""
 
 
 def open_data(names: Iterable[str], options: ScanOptions | None = None) -> tuple[Scan, ...]:
@@ -110,7 +118,12 @@ def _open_phantoms(rest: str, options: ScanOptions) -> tuple[Scan, ...]:
         )
     modality = known[modality_text or "ct"]
     return tuple(
-        Scan(f"phantom_{seed}", partial(_make_phantom, seed, modality, options)) for seed in seeds
+        Scan(
+            phantom.phantom_patient_id(seed),
+            partial(_make_phantom, seed, modality, options),
+            may_be_trained_on=seed >= phantom.FIRST_TRAINING_SEED,
+        )
+        for seed in seeds
     )
 
 
@@ -120,12 +133,10 @@ def _make_phantom(seed: int, modality: phantom.Modality, options: ScanOptions) -
         slices=options.phantom_slices,
         size_hw=(options.phantom_size, options.phantom_size),
     )
-    values = phantom.render(anatomy, modality, seed=0)
-    is_ct = modality is phantom.Modality.CT
     return LabelledVolume(
-        patient_id=f"phantom_{seed}",
+        patient_id=phantom.phantom_patient_id(seed),
         # The windows that a client sends with the slices of such a volume.
-        pixels=window_volume(values, CT_WINDOW_HU if is_ct else percentile_window(values)),
+        pixels=to_grey(phantom.render(anatomy, modality, seed=0), modality),
         labels=anatomy.organ_labels,
         spacing_zyx_mm=anatomy.spacing_mm,
         labelled_organ_ids=frozenset(organ.id for organ in ORGANS),
@@ -150,22 +161,7 @@ def _open_dataset(rest: str, options: ScanOptions) -> tuple[Scan, ...]:
             f"wanted patients of the {options.split.value} split, got none among {len(found)}: "
             "use --split all if nothing was trained on this dataset"
         )
-    return tuple(
-        Scan(
-            files.patient_id,
-            partial(
-                load_scan if options.coverage is LabelCoverage.ALL else _load_found,
-                files,
-                label_map=options.label_map,
-                modality=options.modality or Modality.CT,
-            ),
-        )
-        for files in chosen
-    )
-
-
-def _load_found(files: ScanFiles, *, label_map: str, modality: Modality) -> LabelledVolume:
-    return load_pair(files, label_map=label_map, modality=modality, coverage=LabelCoverage.FOUND)
+    return tuple(_pair(files, options, options.modality, options.coverage) for files in chosen)
 
 
 def _open_scan(rest: str, options: ScanOptions) -> tuple[Scan, ...]:
@@ -176,7 +172,10 @@ def _open_scan(rest: str, options: ScanOptions) -> tuple[Scan, ...]:
             f"NIfTI label map behind it, got {rest!r}, where one is missing: correct --data"
         )
     files = ScanFiles(_name_of(Path(image)), Path(image), Path(labels))
-    return (_pair(files, options, options.modality or Modality.UNKNOWN, options.coverage),)
+    # Its values tell CT from the rest; only a label map of MR alone says more.
+    is_mr = MODALITY_OF_LABEL_MAP[options.label_map] is Modality.MR
+    modality = options.modality or (Modality.MR if is_mr else Modality.UNKNOWN)
+    return (_pair(files, options, modality, options.coverage),)
 
 
 def _open_shared(rest: str, options: ScanOptions) -> tuple[Scan, ...]:
@@ -195,7 +194,7 @@ def _open_shared(rest: str, options: ScanOptions) -> tuple[Scan, ...]:
 
 
 def _pair(
-    files: ScanFiles, options: ScanOptions, modality: Modality, coverage: LabelCoverage
+    files: ScanFiles, options: ScanOptions, modality: Modality | None, coverage: LabelCoverage
 ) -> Scan:
     load = partial(
         load_pair,

@@ -1,8 +1,10 @@
 """The small record that stays of a case once its masks are dropped.
 
 Two matchings, both needed. *By name*: an asked organ is scored against the predicted mask of
-that organ, and against an empty mask where the answer does not name it. *By query*, as LISA: the
-union of the asked organs against the union of everything drawn, whatever it was called.
+that organ. Where the answer does not name it, a present organ is scored against an empty mask, an
+absent one against all that was drawn under names that were not asked for: drawing the liver when
+the missing gallbladder was asked for is a false positive. *By query*, as LISA: the union of the
+asked organs against the union of everything drawn, whatever it was called.
 """
 
 from __future__ import annotations
@@ -13,8 +15,9 @@ import numpy as np
 
 from organseg.contract import Verdict
 from organseg.evaluation.cases import Case
-from organseg.evaluation.overlap import Mask, MaskCounts, box_iou, box_of_mask, count_pixels
+from organseg.evaluation.overlap import Mask, MaskCounts, box_iou, count_pixels
 from organseg.evaluation.surface import SURFACE_TOLERANCE_MM, surface_dice
+from organseg.imaging.masks import box_of_mask
 from organseg.organs import NONE
 
 __all__ = ["CaseScores", "OrganScores", "score_case"]
@@ -31,7 +34,8 @@ class OrganScores:
     predicted_verdict: Verdict | None
     """The verdict given for it; `None` where only other organs were answered."""
     rejected: bool
-    """Nothing was offered for it: by its own verdict, or by a whole answer without a segment."""
+    """Nothing was offered for it: by its own verdict, or, where the answer does not name it,
+    nothing was drawn under a name that was not asked for."""
     counts: MaskCounts
     """Pixel counts of its true and its predicted mask."""
     surface_dice: float | None
@@ -118,10 +122,11 @@ def _score_organ(case: Case, organ_id: int, truth: Mask) -> OrganScores:
     else:
         refused = set(prediction.verdicts) == {Verdict.OUT_OF_SCOPE.value}
         verdict = Verdict.OUT_OF_SCOPE if refused else None
-        predicted = np.zeros_like(truth)
+        offered = _drawn_unasked(case)
+        predicted = np.zeros_like(truth) if truth.any() else offered
         box = np.zeros(4, dtype=np.float32)
-        rejected = Verdict.SEGMENTED.value not in prediction.verdicts
-    true_box = box_of_mask(truth)
+        rejected = not offered.any()
+    true_box = box_of_mask(truth) if truth.any() else None
     return OrganScores(
         organ_id=organ_id,
         truth_verdict=Verdict.ABSENT_IN_IMAGE if true_box is None else Verdict.SEGMENTED,
@@ -135,6 +140,13 @@ def _score_organ(case: Case, organ_id: int, truth: Mask) -> OrganScores:
         ),
         box_iou=None if true_box is None else box_iou(box, true_box),
     )
+
+
+def _drawn_unasked(case: Case) -> Mask:
+    """All that was drawn under the names of organs that were not asked for, bool [H, W]."""
+    unasked = [organ_id not in case.asked_organ_ids for organ_id in case.prediction.organ_ids]
+    drawn: Mask = case.prediction.masks[unasked].any(axis=0)
+    return drawn
 
 
 def _answered_organ_ids(case: Case) -> tuple[int, ...]:

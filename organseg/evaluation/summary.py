@@ -8,8 +8,11 @@ from typing import NamedTuple
 
 from organseg.evaluation.answers import (
     CONFUSION_ORDER,
+    KNOWLEDGE_KINDS,
+    NAME_KINDS,
     Outcome,
     absence_outcomes,
+    absence_recognition_outcomes,
     answer_outcomes,
     choice_outcomes,
     confusion_matrix,
@@ -178,6 +181,8 @@ def _answers(cases: Sequence[CaseScores], bootstrap: _Bootstrap) -> Answers:
     refusals, _ = scope_outcomes(cases)
     return Answers(
         organ_choice=_share(choices, bootstrap),
+        choice_by_name=_share(choice_outcomes(cases, NAME_KINDS), bootstrap),
+        choice_by_knowledge=_share(choice_outcomes(cases, KNOWLEDGE_KINDS), bootstrap),
         all_answers=_share([*choices, *refusals], bootstrap),
         multi_organ_exact_match=_share(exact_match_outcomes(cases), bootstrap),
     )
@@ -193,6 +198,7 @@ def _rejection(cases: Sequence[CaseScores], bootstrap: _Bootstrap) -> Rejection:
         scope_n_acc=_share(scope_refused, bootstrap),
         scope_t_acc=_share(scope_accepted, bootstrap),
         absence_n_acc=_share(absence_refused, bootstrap),
+        absence_n_acc_strict=_share(absence_recognition_outcomes(cases), bootstrap),
         absence_t_acc=_share(absence_accepted, bootstrap),
         scope_auc=area_under_roc(
             [margin for margin, _ in margins], [out_of_scope for _, out_of_scope in margins]
@@ -213,9 +219,18 @@ def _referring(cases: Sequence[CaseScores], bootstrap: _Bootstrap) -> Referring:
 
 
 def _presence(cases: Sequence[CaseScores]) -> Calibration:
-    # Presence does not depend on the question, so each slice counts once.
-    slices = {(case.patient_id, case.slice_index): case.presence for case in cases}
-    items = [_Stated(*item) for presence in slices.values() for item in presence]
+    # The organ queries read the question too, so one slice has as many vectors as questions. Their
+    # mean counts once: a slice that was asked about often weighs no more than another. Refused
+    # questions never use presence, so out-of-scope ones are left out.
+    stated: dict[tuple[str, int, int, bool], list[float]] = {}
+    for case in cases:
+        for organ_id, probability, present in () if case.out_of_scope else case.presence:
+            place = (case.patient_id, case.slice_index, organ_id, present)
+            stated.setdefault(place, []).append(probability)
+    items = [
+        _Stated(organ_id, sum(probabilities) / len(probabilities), present)
+        for (_, _, organ_id, present), probabilities in stated.items()
+    ]
     return _calibration(
         items,
         auc_per_organ=tuple(

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from organseg.errors import OrganSegError
-
-
-class TrainingOptionError(OrganSegError, ValueError):
-    """An option of training that makes no sense."""
+from organseg.data.phantom.seeds import FIRST_TRAINING_SEED
+from organseg.errors import TrainingOptionError
 
 
 @dataclass(frozen=True)
@@ -25,7 +22,7 @@ class SlicesOptions:
     """Share of CT-like volumes; the rest is MR-like or of random intensities, half and half."""
     window_jitter_share: float = 0.3
     """Share of volumes whose window is not the default one."""
-    first_patient: int = 10000
+    first_patient: int = FIRST_TRAINING_SEED
     """The first patient seed that is looked at."""
     processes: int = 2
     """Worker processes; with 1, this process works alone."""

@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm  # type: ignore[import-untyped]
 
-from organseg.data.phantom import Modality, Phantom, generate, render
+from organseg.data.phantom import Modality, Phantom, generate, phantom_patient_id, render
 from organseg.data.splits import Split, split_of
 from organseg.errors import DatasetError
 from organseg.imaging.resizing import model_pixels
@@ -62,7 +62,7 @@ class SliceSet:
 def patient_seeds(split: Split, options: SlicesOptions) -> Iterator[int]:
     """The patients of a split, endless: the same for the same first seed."""
     seeds = count(options.first_patient)
-    return (seed for seed in seeds if split_of(f"phantom-{seed}", seed=0) is split)
+    return (seed for seed in seeds if split_of(phantom_patient_id(seed), seed=0) is split)
 
 
 def write_slices(folder: Path, split: Split, options: SlicesOptions) -> SliceSet:

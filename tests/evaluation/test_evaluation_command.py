@@ -9,6 +9,7 @@ from PIL import Image
 
 from organseg.evaluation.command import main
 from organseg.evaluation.models import UNTRAINED_NOTICE
+from organseg.evaluation.provenance import describe_run
 from organseg.evaluation.scans import SHARED_FOLDER
 
 FILES = (
@@ -80,6 +81,26 @@ def test_the_record_says_what_it_belongs_to(evaluated):
     assert {"commit", "machine", "python", "organseg", "weights", "asked"} <= set(provenance)
 
 
+def test_neither_folders_nor_hosts_stand_in_the_record(evaluated):
+    text = (evaluated / "evaluation.json").read_text()
+    assert str(evaluated.parent) not in text
+    assert "--out folder" in read_record(evaluated)["provenance"]["command"]
+    given = [
+        "--url",
+        "ward7.example:8001",
+        "--data",
+        "scan:/home/me/a b.nii,/x/c.nii",
+        "--out=/r/o",
+    ]
+    command = describe_run(given)["command"]
+    assert command.endswith("--url HOST:8001 --data 'scan:a b.nii,c.nii' --out=o")
+
+
+def test_a_phantom_of_the_training_range_is_told_before_every_number(tmp_path):
+    assert run(tmp_path, "--untrained", "--data", "phantom:10000", *SMALL) == 0
+    assert "seed 10000" in read_record(tmp_path)["notices"][1]
+
+
 def test_the_gallery_lists_the_worst_first_and_says_untrained(evaluated):
     page = (evaluated / "gallery.html").read_text()
     scores = [float(score) for score in re.findall(r"Dice ([0-9.]+)<", page)]
@@ -136,7 +157,7 @@ def test_a_whole_volume_is_asked_of_a_server_which_says_what_it_serves(
         (("--untrained", "--data", "flare22:no_such_folder"), "images/ and labels/"),
         (("--untrained", "--data", "scan:only_an_image.nii.gz"), "scan:IMAGE,LABELS"),
         (("--untrained", "--data", "shared:no_such_scan"), "shared/data"),
-        (("--untrained", "--data", "phantom:1-2", "--data", "phantom:2:mr"), "phantom_2 twice"),
+        (("--untrained", "--data", "phantom:1-2", "--data", "phantom:2:mr"), "phantom-2 twice"),
         (("--untrained", "--data", "phantom:1", "--release", "somewhere"), "--release beside"),
         (("--checkpoint", "no_such_folder", "--data", "phantom:1"), "checkpoint folder"),
         (("--url", "localhost:1", "--data", "phantom:1"), "check the address"),

@@ -114,3 +114,14 @@ def test_a_gallery_without_cases_is_a_page_without_figures(tmp_path):
     page = Gallery().write(tmp_path / "new" / "gallery.html", "Nothing <seen>").read_text()
     assert "<figure" not in page
     assert "Nothing &lt;seen&gt;" in page
+
+
+def test_another_organ_drawn_for_an_absent_one_is_among_the_worst(make_case, tmp_path):
+    cases = [
+        make_case((5, "absent_in_image", None), asked=(5,), slice_index=1),
+        make_case((1, "segmented", LIVER), asked=(5,), slice_index=2),
+        shifted(make_case, 3),
+    ]
+    page = page_of(cases, tmp_path)
+    assert re.findall(r"slice (\d+)", page) == ["2", "3", "1"]
+    assert scores_in(page)[0] == 0.0

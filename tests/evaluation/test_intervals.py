@@ -31,7 +31,9 @@ def test_with_one_slice_a_patient_it_agrees_with_scipys_bootstrap():
 
 
 def test_the_value_is_the_ratio_of_sums():
-    interval = bootstrap_interval([1, 2, 3], ["a", "a", "b"], denominators=[2, 2, 8])
+    interval = bootstrap_interval(
+        [1, 2, 3], ["a", "a", "b"], denominators=[2, 2, 8], least_patients=2
+    )
     assert interval.value == pytest.approx(6 / 12)
     assert (interval.patients, interval.count) == (2, 3)
     assert interval.low == pytest.approx(3 / 8)
@@ -65,3 +67,13 @@ def test_nothing_scored_has_no_value():
 def test_lists_of_different_length_are_refused():
     with pytest.raises(InvalidInputError, match="lengths"):
         bootstrap_interval([1.0, 2.0], ["a"])
+
+
+def test_fewer_than_eight_patients_get_no_interval():
+    few, enough = (
+        bootstrap_interval(np.linspace(0, 1, 24), [item % patients for item in range(24)])
+        for patients in (7, 8)
+    )
+    assert (few.low, few.high, few.patients) == (None, None, 7)
+    assert few.value == pytest.approx(0.5)
+    assert enough.low < enough.value < enough.high

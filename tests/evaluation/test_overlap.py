@@ -2,13 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from skimage.measure import regionprops
 from sklearn.metrics import f1_score, jaccard_score
 
 from organseg.errors import ImageError
 from organseg.evaluation.overlap import (
     box_iou,
-    box_of_mask,
     count_pixels,
     dice_empty_aware,
     dice_present_only,
@@ -61,25 +59,6 @@ def test_masks_of_different_shape_are_refused_with_both_shapes():
 def test_probabilities_are_refused_as_masks():
     with pytest.raises(ImageError, match="float64"):
         count_pixels(EMPTY, EMPTY.astype(float))
-
-
-def test_a_box_is_tight_and_agrees_with_scikit_image():
-    mask = np.zeros((20, 30), dtype=bool)
-    mask[3:9, 12:25] = True
-    mask[5, 2] = True
-    (region,) = regionprops(mask.astype(np.uint8))
-    top, left, bottom, right = region.bbox
-    assert box_of_mask(mask).tolist() == [left, top, right, bottom]
-
-
-def test_a_single_pixel_has_a_box_of_area_one():
-    mask = np.zeros((5, 5), dtype=bool)
-    mask[2, 3] = True
-    assert box_of_mask(mask).tolist() == [3, 2, 4, 3]
-
-
-def test_an_empty_mask_has_no_box():
-    assert box_of_mask(EMPTY) is None
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def shared(name):
 
 def test_seeds_are_ranges_and_lists_and_each_is_a_patient():
     scans = open_data(["phantom:7,9-11", "phantom:3:mr"])
-    assert [scan.patient_id for scan in scans] == [f"phantom_{seed}" for seed in (7, 9, 10, 11, 3)]
+    assert [scan.patient_id for scan in scans] == [f"phantom-{seed}" for seed in (7, 9, 10, 11, 3)]
 
 
 @pytest.mark.parametrize("modality", ["ct", "mr", "random"])
@@ -85,7 +85,7 @@ def test_data_that_is_not_there_is_refused_with_what_was_wanted(name):
 
 
 def test_a_patient_may_come_once_only():
-    with pytest.raises(DatasetError, match="phantom_8 twice"):
+    with pytest.raises(DatasetError, match="phantom-8 twice"):
         open_data(["phantom:7-8", "phantom:8:mr"])
 
 
@@ -171,3 +171,29 @@ def test_labels_that_were_moved_against_a_series_are_refused(tmp_path):
     nibabel.save(moved, tmp_path / "moved.nii.gz")
     with pytest.raises(DatasetError, match=r"3\.00 mm apart"):
         open_data([f"scan:{series / 'dicom'},{tmp_path / 'moved.nii.gz'}"])[0].load()
+
+
+def test_a_ct_without_negative_values_is_refused_and_the_option_named(pair, tmp_path):
+    image, _ = pair
+    values = np.asanyarray(nibabel.load(image).dataobj) + 1000
+    write_nifti(image, values.astype(np.int16))
+    name = f"flare22:{tmp_path}"
+    with pytest.raises(DatasetError, match="--modality"):
+        open_data([name], ScanOptions(split=None))[0].load()
+    as_mr = ScanOptions(split=None, modality=Modality.MR)
+    assert open_data([name], as_mr)[0].load().labels.any()
+
+
+def test_the_label_map_of_mr_needs_no_modality(pair, tmp_path):
+    image, _ = pair
+    values = np.asanyarray(nibabel.load(image).dataobj) + 1000
+    write_nifti(image, values.astype(np.int16))
+    options = ScanOptions(split=None, label_map="totalsegmentator_mr")
+    (volume,) = (scan.load() for scan in open_data([f"flare22:{tmp_path}"], options))
+    # 1 and 5 are spleen and liver there.
+    assert set(np.unique(volume.labels)) == {0, 3, 1}
+
+
+def test_phantoms_of_the_training_range_are_marked():
+    scans = open_data(["phantom:9999-10000"])
+    assert [scan.may_be_trained_on for scan in scans] == [False, True]

@@ -92,3 +92,30 @@ def test_presence_is_kept_for_labelled_organs(make_case):
     presence = np.arange(13) / 20
     case = make_case((1, "segmented", LIVER), presence=presence, labelled={1, 5})
     assert score_case(case).presence == ((1, 0.0, True), (5, pytest.approx(0.2), False))
+
+
+def test_another_organ_drawn_for_an_absent_one_is_a_false_positive(make_case):
+    scores = score_case(make_case((1, "segmented", LIVER), asked=(5,)))
+    (aorta,) = scores.organs
+    assert not aorta.present
+    assert aorta.counts.dice == 0.0
+    assert aorta.counts.predicted == LIVER.sum()
+    assert not aorta.rejected
+    assert aorta.predicted_verdict is None
+
+
+def test_what_was_drawn_for_an_asked_organ_is_no_offer_for_the_absent_one_beside_it(make_case):
+    scores = score_case(make_case((1, "segmented", LIVER), asked=(1, 9)))
+    liver, gallbladder = scores.organs
+    assert (liver.counts.dice, liver.rejected) == (1.0, False)
+    assert (gallbladder.counts.dice, gallbladder.rejected) == (1.0, True)
+
+
+def test_an_absent_organ_answered_with_another_called_absent_was_offered_nothing(make_case):
+    (aorta,) = score_case(make_case((3, "absent_in_image", None), asked=(5,))).organs
+    assert (aorta.counts.dice, aorta.rejected) == (1.0, True)
+
+
+def test_a_present_organ_answered_with_another_is_still_scored_by_name(make_case):
+    (liver,) = score_case(make_case((3, "segmented", LIVER))).organs
+    assert (liver.counts.predicted, liver.counts.dice, liver.rejected) == (0, 0.0, False)

@@ -119,9 +119,69 @@ def test_presence_counts_each_slice_once_and_labelled_organs_only(record):
     assert presence.auc_per_organ == (None,) * 13
 
 
-def test_intervals_hold_their_value_and_come_from_patients(record):
+def test_presence_of_a_slice_is_the_mean_over_its_questions_for_organs(make_case):
+    def asked(kind_of_answer, presence, **sample):
+        vector = np.full(13, presence)
+        return score_case(make_case(kind_of_answer, presence=vector, labelled={1, 3}, **sample))
+
+    liver = (1, "segmented", disk(12, 10, 5))
+    cases = (
+        asked(liver, 0.9),
+        asked((3, "absent_in_image", None), 0.5, asked=(3,)),
+        asked((14, "out_of_scope", None), 0.1, asked=()),
+        asked(liver, 0.2, slice_index=1),
+    )
+    presence = summarize(
+        Evaluation(cases, ()), model="m", dataset="d", provenance={}, resamples=10
+    ).presence
+    # Two slices of two labelled organs: liver there, spleen not; 0.7 is the mean of 0.9 and 0.5.
+    assert presence.count == 4
+    assert presence.brier == pytest.approx(mean([0.3**2, 0.7**2, 0.8**2, 0.2**2]))
+
+
+def test_organ_choice_is_told_apart_by_name_and_by_knowledge(make_case):
+    liver, spleen = (1, "segmented", disk(12, 10, 5)), (3, "absent_in_image", None)
+    cases = tuple(
+        score_case(make_case(entry, kind=kind))
+        for entry, kind in (
+            (liver, "name"),
+            (liver, "latin"),
+            (liver, "function"),
+            (spleen, "disease"),
+            (spleen, "typo"),
+            (spleen, "pair"),
+        )
+    )
+    answers = summarize(Evaluation(cases, ()), model="m", dataset="d", provenance={}).answers
+    assert answers.choice_by_name.value == pytest.approx(2 / 3)
+    assert answers.choice_by_name.count == 3
+    assert (answers.choice_by_knowledge.value, answers.choice_by_knowledge.count) == (0.5, 2)
+    assert answers.organ_choice.count == 6
+
+
+def test_strict_absence_counts_only_what_was_called_absent(make_case):
+    cases = tuple(
+        score_case(make_case(entry, asked=(3,)))
+        for entry in (
+            (3, "absent_in_image", None),
+            (14, "out_of_scope", None),
+            (1, "absent_in_image", None),
+            (1, "segmented", disk(12, 10, 5)),
+        )
+    )
+    rejection = summarize(Evaluation(cases, ()), model="m", dataset="d", provenance={}).rejection
+    assert rejection.absence_n_acc.value == pytest.approx(3 / 4)
+    assert rejection.absence_n_acc_strict.value == pytest.approx(1 / 4)
+
+
+def test_intervals_hold_their_value_and_come_from_patients(make_case):
+    cases = tuple(
+        score_case(make_case((1, "segmented", disk(12, 10 + number % 4, 5)), patient=str(number)))
+        for number in range(9)
+    )
+    record = summarize(Evaluation(cases, ()), model="m", dataset="d", provenance={}, resamples=300)
     interval = record.organs[0].dice_present
-    assert interval.patients == 3
+    assert interval.patients == 9
     assert interval.low <= interval.value <= interval.high
     assert interval.low < interval.high
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from organseg.errors import CheckpointError
-from organseg.training.loop import Stage, TrainingDivergedError, learning_rate, train
-from organseg.training.options import LoopOptions, TrainingOptionError
+from organseg.errors import CheckpointError, TrainingDivergedError, TrainingOptionError
+from organseg.training.loop import Stage, learning_rate, train
+from organseg.training.options import LoopOptions
 from organseg.training.state import options_wish
 
 OPTIONS = LoopOptions(steps=12, batch=4, bf16=False, learning_rate=0.05, validate_every=4)

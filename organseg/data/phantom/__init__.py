@@ -13,10 +13,12 @@ from organseg.data.phantom.fields import FloatArray
 from organseg.data.phantom.patient import Patient, Sex
 from organseg.data.phantom.render_ct import render_ct
 from organseg.data.phantom.render_mr import render_mr, render_random
+from organseg.data.phantom.seeds import FIRST_TRAINING_SEED, phantom_patient_id
 from organseg.data.phantom.tissues import Phase, Tissue
 from organseg.data.phantom.volume import Coverage, Phantom, generate
 
 __all__ = [
+    "FIRST_TRAINING_SEED",
     "Coverage",
     "Modality",
     "Patient",
@@ -25,6 +27,7 @@ __all__ = [
     "Sex",
     "Tissue",
     "generate",
+    "phantom_patient_id",
     "render",
     "render_ct",
     "render_mr",

@@ -54,7 +54,7 @@ def color_organs(grey: NDArray[np.uint8], labels: NDArray[np.uint8]) -> NDArray[
 
 
 def default_rows(seed: int) -> tuple[Row, ...]:
-    """Five patients: each as CT with and without organs, two of them MR-like or random too."""
+    """Seven patients: two as CT with and without organs, two as CT, three MR-like or random."""
     ct, mr, lot = Modality.CT, Modality.MR, Modality.RANDOM
     return (
         Row(seed, ct, False), Row(seed, ct, True),
