@@ -16,13 +16,14 @@ import numpy.typing as npt
 
 from organseg.contract import Verdict
 from organseg.data.questions import QuestionKind
+from organseg.data.questions.checks import KNOWLEDGE_KINDS
 from organseg.errors import InvalidInputError
 from organseg.evaluation.scores import CaseScores
 from organseg.organs import NONE, ORGANS, Organ
 
 __all__ = [
     "CONFUSION_ORDER",
-    "KNOWLEDGE_KINDS",
+    "DESCRIBING_KINDS",
     "NAME_KINDS",
     "Outcome",
     "Rate",
@@ -58,18 +59,7 @@ NAME_KINDS = frozenset(
 )
 """Kinds that say the organ's name in some form, mistyped names (`TYPO`) included."""
 
-KNOWLEDGE_KINDS = frozenset(
-    {
-        QuestionKind.FUNCTION,
-        QuestionKind.PLACE,
-        QuestionKind.NEIGHBOURS,
-        QuestionKind.ANATOMY,
-        QuestionKind.DISEASE,
-        QuestionKind.SURGERY,
-        QuestionKind.IMAGING,
-        QuestionKind.LAY,
-    }
-)
+DESCRIBING_KINDS = KNOWLEDGE_KINDS | {QuestionKind.LAY}
 """Kinds of question that must be understood, since they describe the organ."""
 
 _INDEX_OF_ID = {organ.id: index for index, organ in enumerate(CONFUSION_ORDER)}

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from organseg.evaluation.answers import (
     CONFUSION_ORDER,
-    KNOWLEDGE_KINDS,
+    DESCRIBING_KINDS,
     NAME_KINDS,
     Outcome,
     absence_outcomes,
@@ -182,7 +182,7 @@ def _answers(cases: Sequence[CaseScores], bootstrap: _Bootstrap) -> Answers:
     return Answers(
         organ_choice=_share(choices, bootstrap),
         choice_by_name=_share(choice_outcomes(cases, NAME_KINDS), bootstrap),
-        choice_by_knowledge=_share(choice_outcomes(cases, KNOWLEDGE_KINDS), bootstrap),
+        choice_by_knowledge=_share(choice_outcomes(cases, DESCRIBING_KINDS), bootstrap),
         all_answers=_share([*choices, *refusals], bootstrap),
         multi_organ_exact_match=_share(exact_match_outcomes(cases), bootstrap),
     )
