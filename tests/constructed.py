@@ -94,7 +94,7 @@ def _solve_heads(checkpoint: Checkpoint) -> None:
     hidden, targets, queries = [], [], []
     captured: list[torch.Tensor] = []
     extractor = organ_seg.extractors.segment_information
-    hook = extractor.norm.register_forward_hook(lambda _, __, out: captured.append(out))
+    hook = extractor.presence[-1].register_forward_hook(lambda _, ins, __: captured.append(ins[0]))
     for picture in (*PICTURES, BLANK_PICTURE):
         pixels = decode_image(picture).pixels
         resized = model_pixels(pixels, TINY.vision_language.image_size)
@@ -118,7 +118,7 @@ def _solve_heads(checkpoint: Checkpoint) -> None:
     states = torch.cat(queries)
     shown = torch.tensor([0.0 if o.id == SPLEEN_ID else 1.0 for o in ORGANS])
     logits = (8 * shown - 4).expand(len(states), -1).reshape(-1, 1)
-    _solve(extractor.presence, states.flatten(0, 1), logits)
+    _solve(extractor.presence[-1], states.flatten(0, 1), logits)
 
 
 def _solve(layer: torch.nn.Linear, inputs: torch.Tensor, targets: torch.Tensor) -> None:

@@ -99,6 +99,10 @@ class ExtractorSize:
     """Its attention heads."""
     depth: int
     """Its cross-attention blocks."""
+    cells: int
+    """Cells that a patch is divided into, along each axis, to read a box's edges from."""
+    kernel: int
+    """Channels of an organ's kernel over these cells."""
     text_width: int
     """Width of the text encoder's space, where F_t and the context cache live."""
 
@@ -137,13 +141,13 @@ _TINY_LLAVA = VisionLanguageSize(
     image_size=192,
     patch_size=12,
     vision_width=192,
-    vision_depth=4,
-    vision_heads=6,
+    vision_depth=6,
+    vision_heads=3,
     vision_mlp=768,
     width=256,
     depth=4,
-    heads=8,
-    key_value_heads=4,
+    heads=4,
+    key_value_heads=2,
     mlp=688,
     vocabulary=30528,
     max_tokens=2048,
@@ -156,15 +160,15 @@ TINY = Preset(
         image_size=256,
         patch_size=8,
         width=160,
-        depth=4,
-        heads=5,
+        depth=5,
+        heads=4,
         window=8,
-        global_blocks=(1, 3),
+        global_blocks=(2,),
         channels=128,
         decoder_mlp=512,
     ),
     vision_language=_TINY_LLAVA,
-    extractors=ExtractorSize(width=192, heads=6, depth=2, text_width=384),
+    extractors=ExtractorSize(width=192, heads=6, depth=2, cells=4, kernel=48, text_width=384),
     max_batch=8,
     doc="The embedded default: every stage real and small; runs on two CPU cores.",
 )
@@ -173,7 +177,7 @@ MEDSAM = Preset(
     name="medsam",
     segmenter=_SAM_VIT_B,
     vision_language=_TINY_LLAVA,
-    extractors=ExtractorSize(width=192, heads=6, depth=2, text_width=384),
+    extractors=ExtractorSize(width=192, heads=6, depth=2, cells=4, kernel=48, text_width=384),
     max_batch=4,
     doc="Full-size MedSAM ViT-B with the tiny language model: the largest that runs on a CPU.",
 )
@@ -197,7 +201,7 @@ LLAVA_MED_7B = Preset(
         max_tokens=2048,
         tied_embeddings=False,
     ),
-    extractors=ExtractorSize(width=512, heads=8, depth=3, text_width=384),
+    extractors=ExtractorSize(width=512, heads=8, depth=3, cells=4, kernel=64, text_width=384),
     max_batch=8,
     doc="LLaVA-Med v1.5 (Mistral 7B) with MedSAM ViT-B: the paper's models, for a GPU.",
 )

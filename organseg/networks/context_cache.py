@@ -150,7 +150,7 @@ def build_context_cache(descriptions: dict[str, dict[str, list[str]]]) -> Contex
         labels=tuple(label for _, label, _ in groups),
         encoder_name=ENCODER_NAME,
         encoder_sha256=encoder_sha256(),
-        temperature=0.07,
+        temperature=0.04,
         thresholds=Thresholds(),
     )
 

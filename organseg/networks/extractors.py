@@ -34,6 +34,12 @@ class Extraction(NamedTuple):
     """float [B, E]: F_t, of unit length."""
 
 
+_FIRST_BIAS = -4.0
+"""Where an untrained query's claims begin: a cell belongs to an organ once in fifty times."""
+_CERTAIN = 3.0
+"""The logit that the strongest claim is raised to before a box is read from it."""
+
+
 class AttentionBlock(nn.Module):
     """Pre-norm attention of queries to a memory, then a feed-forward layer."""
 
@@ -69,13 +75,34 @@ class AttentionBlock(nn.Module):
         return states.view(batch, count, self.heads, width // self.heads).transpose(1, 2)
 
 
+class Places(NamedTuple):
+    """Where the Segment Information Extractor finds the organs."""
+
+    boxes: Tensor
+    """float [B, 13, 4]: x1 y1 x2 y2, fractions of the image."""
+    presence_logits: Tensor
+    """float [B, 13]."""
+    attention_logits: Tensor
+    """float [B, 13, A, A]: how much of each cell of the image the organ's query claims, before
+    the sigmoid; only training looks at it."""
+
+
 class SegmentInformationExtractor(nn.Module):
-    """A box prompt and a presence logit for each of the 13 organs."""
+    """A box prompt and a presence logit for each of the 13 organs.
+
+    Every organ's query ends as a kernel over the patch states, each of which is spread over
+    `cells` x `cells` cells. The box is read from the outline of what the kernel claims: its
+    largest logit in every column gives the left and right edges, in every row the others. So a
+    box is learned from where the organ is, not as four numbers out of the blue.
+    """
+
+    outward: Tensor
 
     def __init__(self, size: ExtractorSize, states: VisionLanguageSize) -> None:
         """Builds the layers for a language model's states."""
         super().__init__()
         width = size.width
+        self.cells, self.grid = size.cells, states.image_size // states.patch_size
         self.read_patches = nn.Sequential(
             nn.LayerNorm(states.width), nn.Linear(states.width, width)
         )
@@ -85,22 +112,28 @@ class SegmentInformationExtractor(nn.Module):
         self.cross = nn.ModuleList(AttentionBlock(width, size.heads) for _ in range(size.depth))
         self.among = nn.ModuleList(AttentionBlock(width, size.heads) for _ in range(size.depth))
         self.norm = nn.LayerNorm(width)
-        self.box = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, 4))
-        self.presence = nn.Linear(width, 1)
+        self.spread = nn.Sequential(
+            nn.LayerNorm(width),
+            nn.Linear(width, 2 * width),
+            nn.GELU(),
+            nn.Linear(2 * width, size.cells**2 * size.kernel),
+        )
+        self.kernel = nn.Linear(width, size.kernel + 1)
+        nn.init.constant_(self.kernel.bias[-1:], _FIRST_BIAS)
+        self.presence = nn.Sequential(
+            nn.Linear(width + 2, width // 2), nn.GELU(), nn.Linear(width // 2, 1)
+        )
+        side = self.grid * size.cells
+        # outward[i, j] = 1 for i <= j: a product of the cells up to j, as a sum of logarithms.
+        self.register_buffer("outward", torch.ones(side, side).triu(), persistent=False)
 
-    def forward(
-        self, answer_state: Tensor, patch_states: Tensor, prototypes: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, answer_state: Tensor, patch_states: Tensor, prototypes: Tensor) -> Places:
         """Boxes and presence.
 
         Args:
             answer_state: float [B, D].
             patch_states: float [B, P, D].
             prototypes: float [13, E], the organs' rows of the context cache.
-
-        Returns:
-            boxes float [B, 13, 4] (x1 y1 x2 y2, fractions of the image) and presence logits
-            float [B, 13].
         """
         memory = self.read_patches(patch_states) + self.positions
         queries = self.read_prototype(prototypes) + self.read_answer(answer_state).unsqueeze(1)
@@ -108,9 +141,38 @@ class SegmentInformationExtractor(nn.Module):
             queries = cross(queries, memory)
             queries = among(queries, queries)
         states = self.norm(queries)
-        center, extent = self.box(states).sigmoid().chunk(2, dim=-1)
-        corners = torch.cat([center - extent / 2, center + extent / 2], dim=-1)
-        return corners.clamp(0.0, 1.0), self.presence(states).squeeze(-1)
+        logits = self._attend(states, memory)
+        strongest = logits.amax(dim=(-2, -1))
+        claimed = logits.sigmoid().mean(dim=(-2, -1))
+        seen = torch.stack([strongest / 5.0, (claimed + 1e-4).log() / 5.0], dim=-1)
+        presence = self.presence(torch.cat([states, seen.to(states.dtype)], dim=-1))
+        return Places(self._outline(logits, strongest), presence.squeeze(-1), logits)
+
+    def _attend(self, states: Tensor, memory: Tensor) -> Tensor:
+        """Float [B, 13, A, A] claims of the cells, by row and column."""
+        grid, cells = self.grid, self.cells
+        spread = self.spread(memory).unflatten(-1, (cells * cells, -1))
+        kernels, bias = self.kernel(states).split([spread.shape[-1], 1], dim=-1)
+        claims = spread.flatten(1, 2) @ kernels.transpose(1, 2) / spread.shape[-1] ** 0.5
+        claims = claims.transpose(1, 2) + bias
+        claims = claims.unflatten(2, (grid, grid, cells, cells)).transpose(3, 4)
+        return claims.flatten(4, 5).flatten(2, 3).float()
+
+    def _outline(self, logits: Tensor, strongest: Tensor) -> Tensor:
+        """Float [B, 13, 4] edges of what is claimed.
+
+        The expected number of cells before the first claimed one, from each side: the sum over j
+        of the probability that no cell up to j is claimed. Where nothing is claimed for certain
+        the logits are raised, so that the likeliest place still gives a box.
+        """
+        raised = (_CERTAIN - strongest).clamp(min=0.0).unsqueeze(-1)
+        lines = torch.stack([logits.amax(dim=-2), logits.amax(dim=-1)], dim=2)
+        free = functional.logsigmoid(-(lines + raised.unsqueeze(2))).unsqueeze(-1)
+        side = free.shape[-2]
+        # Multiplied and summed, not a matrix product: autocast would round that to bfloat16.
+        low = (free * self.outward).sum(dim=-2).exp().sum(dim=-1) / side
+        high = 1.0 - (free * self.outward.T).sum(dim=-2).exp().sum(dim=-1) / side
+        return torch.cat([torch.minimum(low, high), torch.maximum(low, high)], dim=-1)
 
 
 class InformationOfInterestExtractor(nn.Module):
@@ -164,12 +226,10 @@ class Extractors(nn.Module):
         text_vector = self.information_of_interest(answer_state)
         to_organs = text_vector @ self.organ_prototypes.T
         to_irrelevant = (text_vector @ self.irrelevant_prototypes.T).amax(dim=-1, keepdim=True)
-        boxes, presence_logits = self.segment_information(
-            answer_state, patch_states, self.organ_prototypes
-        )
+        places = self.segment_information(answer_state, patch_states, self.organ_prototypes)
         return Extraction(
             similarity=torch.cat([to_organs, to_irrelevant], dim=-1),
-            presence_logits=presence_logits,
-            boxes=boxes,
+            presence_logits=places.presence_logits,
+            boxes=places.boxes,
             text_vector=text_vector,
         )

@@ -18,9 +18,9 @@ from organseg.training.options import AugmentOptions
 
 
 def augment(
-    images: Tensor, labels: Tensor, rng: np.random.Generator, options: AugmentOptions
+    images: Tensor, maps: Tensor, rng: np.random.Generator, options: AugmentOptions
 ) -> tuple[Tensor, Tensor]:
-    """Changed images and labels, uint8 [B, H, W] both, from the same."""
+    """Changed images uint8 [B, H, W], and label maps uint8 [B, M, H, W], from the same."""
     batch, height, width = images.shape
     grid = functional.affine_grid(
         _transforms(batch, rng, options), [batch, 1, height, width], align_corners=False
@@ -28,9 +28,7 @@ def augment(
     grey = functional.grid_sample(
         images.unsqueeze(1).float(), grid, mode="bilinear", align_corners=False
     )
-    moved = functional.grid_sample(
-        labels.unsqueeze(1).float(), grid, mode="nearest", align_corners=False
-    )
+    moved = functional.grid_sample(maps.float(), grid, mode="nearest", align_corners=False)
     if rng.random() < options.coarse_share:
         side = int(rng.integers(round(0.35 * height), height))
         grey = functional.interpolate(grey, size=(side, side), mode="bilinear", antialias=True)
@@ -38,7 +36,7 @@ def augment(
     shape = (batch, 1, 1, 1)
     exponents = np.exp(rng.uniform(-options.gamma, options.gamma, shape)).astype(np.float32)
     grey = stretch(grey.clamp(0.0, 255.0)).pow(torch.from_numpy(exponents))
-    return _to_uint8(grey[:, 0]), moved[:, 0].to(torch.uint8)
+    return _to_uint8(grey[:, 0]), moved.to(torch.uint8)
 
 
 def stretch(grey: Tensor) -> Tensor:

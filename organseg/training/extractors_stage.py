@@ -35,6 +35,7 @@ from organseg.training.segmenter_stage import choose_boxes
 from organseg.training.sentences import QuestionBank, asked_answers
 from organseg.training.targets import chosen_masks, place_targets
 from organseg.training.vision_language_stage import (
+    VALIDATION_QUESTIONS,
     answer_figures,
     ask_on_slices,
     place_figures,
@@ -97,7 +98,7 @@ class ExtractorsStage(Stage):
     def draw(self, rng: np.random.Generator, batch: int) -> Batch:
         """Slices, for each a question for an organ that it shows, and further questions."""
         options = self.options
-        images, labels = self._training.draw(batch, rng)
+        images, labels, _, _ = self._training.draw(batch, rng)
         places = place_targets(labels)
         organs, _, weights = choose_boxes(places, options.organs, rng)
         further = self._bank.draw(
@@ -145,9 +146,10 @@ class ExtractorsStage(Stage):
                 losses["distill"] = options.distill_weight * distillation_loss(
                     vectors, batch["vectors"][plain]
                 )
-        boxes, presence = heads.segment_information(answers[:, 0], patches, heads.organ_prototypes)
+        places = heads.segment_information(answers[:, 0], patches, heads.organ_prototypes)
+        boxes, presence = places.boxes, places.presence_logits
         present = batch["present"]
-        losses |= self._mask_losses(batch, boxes.float())
+        losses |= self._mask_losses(batch, boxes)
         if options.box_weight:
             losses["box"] = options.box_weight * box_loss(boxes, batch["boxes"], present.float())
         if options.presence_weight:
@@ -177,7 +179,7 @@ class ExtractorsStage(Stage):
         figures = place_figures(
             parts.vision_language, parts.extractors, self._validation, rows, device
         )
-        questions = self._bank.validation
+        questions = self._bank.few(VALIDATION_QUESTIONS)
         similarity = ask_on_slices(
             parts.vision_language, parts.extractors, self._validation, rows, questions, device
         )

@@ -7,6 +7,10 @@ from torch import Tensor
 from torch.nn import functional
 
 
+_CELL_BALANCE = 8.0
+"""Weight of the cells' cross-entropy, which is small since most cells belong to no organ."""
+
+
 def dice_loss(mask_logits: Tensor, masks: Tensor, weights: Tensor) -> Tensor:
     """L2: one minus soft Dice, averaged by `weights`.
 
@@ -73,8 +77,48 @@ def answer_loss(similarity: Tensor, asked: Tensor, temperature: float) -> Tensor
 
 
 def distillation_loss(vectors: Tensor, targets: Tensor) -> Tensor:
-    """One minus the cosine to the text encoder's unit vectors, both float [N, E]."""
-    return (1.0 - functional.cosine_similarity(vectors.float(), targets, dim=-1)).mean()
+    """One minus the cosine to the text encoder's unit vectors, both float [N, E].
+
+    Rows whose target is zero were not embedded, and do not count.
+    """
+    distance = 1.0 - functional.cosine_similarity(vectors.float(), targets, dim=-1)
+    return weighted_mean(distance, targets.any(dim=-1).float())
+
+
+def attention_loss(logits: Tensor, masks: Tensor, present: Tensor) -> Tensor:
+    """How well the organs' queries claim the cells that their organs cover.
+
+    Dice of the organs that are shown, and binary cross-entropy of all, so that an organ that is
+    not shown claims nothing.
+
+    Args:
+        logits: float [B, 13, A, A], `Places.attention_logits`.
+        masks: float [B, 13, A, A], the share of each cell that the organ covers.
+        present: bool [B, 13].
+    """
+    cells = functional.binary_cross_entropy_with_logits(logits.float(), masks)
+    return dice_loss(logits, masks, present.float()) + _CELL_BALANCE * cells
+
+
+def tissue_loss(logits: Tensor, tissues: Tensor) -> Tensor:
+    """Cross-entropy of the tissue of every cell; zero for slices whose tissues are not known.
+
+    Args:
+        logits: float [B, T, A, A].
+        tissues: int64 [B, A, A].
+    """
+    known = tissues.flatten(1).any(dim=-1).float()
+    loss = functional.cross_entropy(logits.float(), tissues, reduction="none")
+    return weighted_mean(loss.mean(dim=(-2, -1)), known)
+
+
+def level_loss(levels: Tensor, targets: Tensor) -> Tensor:
+    """Smooth L1 of the slice's level, both float [B]; NaN targets do not count."""
+    known = ~targets.isnan()
+    loss = functional.smooth_l1_loss(
+        levels.float(), targets.nan_to_num(), reduction="none", beta=0.1
+    )
+    return weighted_mean(loss, known.float())
 
 
 def presence_loss(logits: Tensor, present: Tensor) -> Tensor:

@@ -106,18 +106,32 @@ class SegmenterOptions:
 class VisionLanguageOptions:
     """Stage 0 `vision-language`: the small LLaVA learns places and questions."""
 
+    asked_images: int = 2
+    """Images of each batch that questions are asked about; the others teach places alone."""
     questions: int = 12
-    """Questions and sentences asked about each image, sharing its prefix."""
-    text_passes: int = 1
-    """Passes over text alone before each pass with images."""
+    """Questions and sentences asked about each of them, sharing its prefix."""
     text_batch: int = 96
-    """Questions and sentences of a text pass."""
+    """Questions and sentences of the pass over text alone that goes with each batch."""
     typos: float = 0.12
     """Share of questions that are mistyped."""
-    distill_weight: float = 3.0
+    composed: float = 0.35
+    """Share of texts that are a template filled with terms of the glossary."""
+    distilled: float = 0.3
+    """Share of texts that have no label, only the text encoder's embedding."""
+    answer_weight: float = 1.0
+    """Weight of the 14 classes' cross-entropy."""
+    distill_weight: float = 2.0
     """Weight of the distance to the text encoder's embedding."""
-    place_weight: float = 1.0
-    """Weight of boxes and presence."""
+    attention_weight: float = 1.0
+    """Weight of the cells that the organs' queries claim."""
+    box_weight: float = 0.5
+    """Weight of the boxes' edges and overlap."""
+    presence_weight: float = 1.0
+    """Weight of presence's cross-entropy."""
+    tissue_weight: float = 0.5
+    """Weight of the tissue of every cell, read from its patch state; phantoms alone have it."""
+    level_weight: float = 0.5
+    """Weight of the slice's level in the body; phantoms alone have it."""
     encoder_embeddings: bool = True
     """Whether token embeddings start from the text encoder's."""
 

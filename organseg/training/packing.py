@@ -37,10 +37,12 @@ def ask_together(
     seen = (owners[:, None, :] == owners[:, :, None]) | (owners[:, None, :] == 0)
     seen &= order[None, None, :] <= order[None, :, None]
     seen |= torch.eye(len(order), dtype=torch.bool)
+    # What is added to the attention's logits, which every implementation of attention takes.
+    hidden_from = torch.zeros(seen.shape).masked_fill(~seen, torch.finfo(torch.float32).min)
     hidden = model._model()(
         input_ids=tokens.to(device),
         pixel_values=None if vlm_pixels is None else model._normalise(vlm_pixels),
-        attention_mask=seen.unsqueeze(1).to(device),
+        attention_mask=hidden_from.unsqueeze(1).to(device),
         position_ids=positions.to(device),
         use_cache=False,
     ).last_hidden_state
@@ -49,6 +51,23 @@ def ask_together(
     if vlm_pixels is None:
         return answers, None
     return answers, hidden[:, start : start + model.size.patches]
+
+
+def look(model: VisionLanguage, vlm_pixels: Tensor) -> Tensor:
+    """Patch states float [B, P, D] alone: no token behind the image changes them.
+
+    `vlm_pixels` is uint8 [B, V, V].
+    """
+    device = vlm_pixels.device
+    last = model.prompts.image_start + model.size.patches
+    tokens = torch.tensor(model.prompts.prefix[:last], dtype=torch.long, device=device)
+    hidden = model._model()(
+        input_ids=tokens.expand(len(vlm_pixels), -1),
+        pixel_values=model._normalise(vlm_pixels),
+        use_cache=False,
+    ).last_hidden_state
+    states: Tensor = hidden[:, model.prompts.image_start :]
+    return states
 
 
 def pack(

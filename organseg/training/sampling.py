@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -16,6 +18,19 @@ from organseg.training.targets import LEAST_PIXELS
 
 _ORGAN_SHARE = 0.6
 """Share of slices drawn for an organ, each organ equally often; the rest is drawn evenly."""
+
+
+class Drawn(NamedTuple):
+    """Changed slices of one batch."""
+
+    images: Tensor
+    """uint8 [B, 256, 256]."""
+    labels: Tensor
+    """uint8 [B, 256, 256], organ ids."""
+    tissues: Tensor
+    """uint8 [B, 256, 256], the phantom's tissues; 0 everywhere where they are not known."""
+    levels: Tensor
+    """float32 [B], mm above vertebra L1; NaN where it is not known."""
 
 
 class SliceSampler:
@@ -38,11 +53,14 @@ class SliceSampler:
                 "make it from more volumes"
             )
 
-    def draw(self, batch: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Changed images and labels, uint8 [B, 256, 256] both."""
+    def draw(self, batch: int, rng: np.random.Generator) -> Drawn:
+        """A batch of changed slices."""
         rows = [self._draw_row(rng) for _ in range(batch)]
         images, labels = self.read(rows)
-        return augment(images, labels, rng, self.options)
+        tissues = torch.from_numpy(np.stack([self.slices.tissues[row] for row in rows]))
+        levels = torch.from_numpy(self.slices.levels[rows].astype(np.float32))
+        images, maps = augment(images, torch.stack([labels, tissues], dim=1), rng, self.options)
+        return Drawn(images, maps[:, 0], maps[:, 1], levels)
 
     def read(self, rows: list[int]) -> tuple[Tensor, Tensor]:
         """Images and labels of these rows as they are stored."""

@@ -41,7 +41,7 @@ class SegmenterStage(Stage):
 
     def draw(self, rng: np.random.Generator, batch: int) -> Batch:
         """Slices, and boxes with errors around organs that they show."""
-        images, labels = self._training.draw(batch, rng)
+        images, labels, _, _ = self._training.draw(batch, rng)
         places = place_targets(labels)
         organs, boxes, weights = choose_boxes(places, self.options.boxes, rng)
         size = self.segmenter.size
@@ -128,10 +128,15 @@ def choose_boxes(
 
 
 def jitter_boxes(boxes: Tensor, jitter: float, rng: np.random.Generator) -> Tensor:
-    """Boxes with errors of each edge up to a share of the side and two hundredths of the image."""
+    """Boxes with errors of each edge, from nearly none to gross ones, each box of its own.
+
+    The largest errors are twice the share `jitter` of the side and two hundredths of the image:
+    what a box that the extractor predicts may be off by.
+    """
     sides = (boxes[..., 2:] - boxes[..., :2]).repeat(1, 1, 2)
-    errors = torch.from_numpy(rng.uniform(-1, 1, boxes.shape).astype(np.float32))
-    moved = (boxes + errors * (jitter * sides + 0.01)).clamp(0.0, 1.0)
+    errors = rng.uniform(-1, 1, boxes.shape) * rng.uniform(0, 2, (*boxes.shape[:-1], 1))
+    moved = boxes + torch.from_numpy(errors.astype(np.float32)) * (jitter * sides + 0.01)
+    moved = moved.clamp(0.0, 1.0)
     low = torch.minimum(moved[..., :2], moved[..., 2:])
     high = torch.maximum(moved[..., :2], moved[..., 2:])
     return torch.cat([low, high], dim=-1)

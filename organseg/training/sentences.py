@@ -18,8 +18,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from organseg.data.questions import Question, load_questions, with_typos
+from organseg.data.questions import Question, load_questions
 from organseg.data.questions import Split as QuestionSplit
+from organseg.data.questions.glossary import Glossary, load_glossary
+from organseg.data.questions.typos import mistype
 from organseg.data.splits import seeded_fraction
 from organseg.networks.build import stand_in_tokenizer
 from organseg.networks.context_cache import load_descriptions
@@ -31,6 +33,12 @@ VALIDATION_SHARE = 0.12
 
 _IN_SCOPE_SHARE = 0.78
 """Share of drawn questions that ask for an organ."""
+
+_SEVERAL_SHARE = 0.18
+"""Share of those that ask for more than one."""
+
+_OPENINGS = ("Please:", "Hi,", "Hello!", "Ok,", "Quick question:", "Doctor,", "So,", "Question:")
+_CLOSINGS = ("Thanks.", "Please.", "Thank you!", "on this slice", "in this image", "here", "for me")
 
 _TEMPLATES = (
     "{a}",
@@ -57,7 +65,8 @@ class AskedTexts:
     asked: Tensor
     """bool [N, 14]: the right answers; all False where a text is only distilled."""
     vectors: Tensor
-    """float32 [N, E]: the text encoder's embedding of the text before any typo."""
+    """float32 [N, E]: the text encoder's embedding of the text before any typo; zeros where the
+    text was not embedded."""
 
 
 class QuestionBank:
@@ -67,7 +76,7 @@ class QuestionBank:
         self,
         folder: Path,
         *,
-        sentences: int = 6000,
+        sentences: int = 16000,
         questions: Sequence[Question] | None = None,
     ) -> None:
         """Embeds all texts once; the embeddings are kept in `folder`.
@@ -81,14 +90,22 @@ class QuestionBank:
         apart = [seeded_fraction(0, "fact", each.fact) < VALIDATION_SHARE for each in every]
         self.training = tuple(q for q, held in zip(every, apart, strict=True) if not held)
         self.validation = tuple(q for q, held in zip(every, apart, strict=True) if held)
+        self.glossary = load_glossary()
         self.sentences = (
-            *dict.fromkeys([question.fact for question in self.training]),
-            *_described(),
-            *made_up(sentences),
+            *dict.fromkeys(
+                [
+                    *(question.fact for question in self.training),
+                    *_described(),
+                    *self.glossary.sentences,
+                    *composed_texts(self.glossary, sentences // 2),
+                    *made_up(sentences // 2),
+                ]
+            ),
         )
         texts = [q.text for q in (*self.training, *self.validation)] + list(self.sentences)
         vectors = embed_once(texts, folder)
         self._vector_of = dict(zip(texts, vectors, strict=True))
+        self._unknown = np.zeros_like(vectors[0])
         self._in_scope = [q for q in self.training if q.in_scope]
         self._single = {
             organ.id: [q for q in self._in_scope if q.organ_ids == (organ.id,)]
@@ -98,28 +115,48 @@ class QuestionBank:
         self._several = [q for q in self._in_scope if len(q.organ_ids) > 1]
         self._out = [q for q in self.training if not q.in_scope]
 
+    def few(self, count: int) -> tuple[Question, ...]:
+        """At most `count` of the questions held apart, spread evenly."""
+        return self.validation[:: max(1, len(self.validation) // count)]
+
     def draw(
-        self, count: int, rng: np.random.Generator, *, typos: float, distilled: float = 0.0
+        self,
+        count: int,
+        rng: np.random.Generator,
+        *,
+        typos: float,
+        composed: float = 0.0,
+        distilled: float = 0.0,
     ) -> AskedTexts:
-        """`count` texts: organs equally often; a share `distilled` are sentences without label."""
+        """`count` texts, the organs equally often.
+
+        A share `distilled` are sentences without label, a share `composed` terms of the glossary
+        in a template, which have no embedding; the rest are questions.
+        """
         chance = random.Random(int(rng.integers(2**62)))
         texts, asked, vectors = [], torch.zeros((count, len(ANSWERS)), dtype=torch.bool), []
         for row in range(count):
-            if chance.random() < distilled:
+            kind = chance.random()
+            if kind < distilled:
                 text = chance.choice(self.sentences)
                 vectors.append(self._vector_of[text])
                 texts.append(text)
-                continue
-            question = self._question(chance)
-            vectors.append(self._vector_of[question.text])
-            texts.append(vary(question, chance, typos))
-            asked[row] = asked_answers(question)
+            elif kind < distilled + composed:
+                made = self.glossary.compose(chance)
+                vectors.append(self._unknown)
+                texts.append(vary(made.text, chance, typos))
+                asked[row] = answers_of(made.organ_ids)
+            else:
+                question = self._question(chance)
+                vectors.append(self._vector_of[question.text])
+                texts.append(vary(question.text, chance, typos))
+                asked[row] = asked_answers(question)
         return AskedTexts(tuple(texts), asked, torch.from_numpy(np.stack(vectors)))
 
     def _question(self, chance: random.Random) -> Question:
         if self._out and chance.random() > _IN_SCOPE_SHARE:
             return chance.choice(self._out)
-        if self._several and chance.random() < 0.12:
+        if self._several and chance.random() < _SEVERAL_SHARE:
             return chance.choice(self._several)
         filled = [questions for questions in self._single.values() if questions]
         return chance.choice(chance.choice(filled))
@@ -127,21 +164,29 @@ class QuestionBank:
 
 def asked_answers(question: Question) -> Tensor:
     """Bool [14]: the organs that a question asks for, or none of them."""
+    return answers_of(question.organ_ids)
+
+
+def answers_of(organ_ids: Sequence[int]) -> Tensor:
+    """Bool [14]: these organs, or "none of them" where there are none."""
     row = torch.zeros(len(ANSWERS), dtype=torch.bool)
-    for organ_id in question.organ_ids or (NONE.id,):
+    for organ_id in organ_ids or (NONE.id,):
         row[organ_id - 1] = True
     return row
 
 
-def vary(question: Question, chance: random.Random, typos: float) -> str:
-    """The question as someone else would type it: a slip, no capitals, no question mark."""
-    text = question.text
+def vary(text: str, chance: random.Random, typos: float) -> str:
+    """A text as someone else would type it: slips, no capitals, no question mark, a greeting."""
     if chance.random() < typos:
-        text = with_typos(question, chance.getrandbits(32)).text
+        text = mistype(text, chance.getrandbits(32))
     if chance.random() < 0.25:
         text = text.rstrip("?.! ") or text
     if chance.random() < 0.15:
         text = text.lower()
+    if chance.random() < 0.06:
+        text = f"{chance.choice(_OPENINGS)} {text}"
+    if chance.random() < 0.06:
+        text = f"{text} {chance.choice(_CLOSINGS)}"
     return text
 
 
@@ -159,6 +204,12 @@ def made_up(count: int, seed: int = 0) -> list[str]:
         a, b, c = chance.sample(words, 3)
         found[chance.choice(_TEMPLATES).format(a=a, b=b, c=c)] = None
     return list(found)
+
+
+def composed_texts(glossary: Glossary, count: int, seed: int = 0) -> list[str]:
+    """Sentences from the glossary, to be embedded."""
+    chance = random.Random(f"glossary:{seed}")
+    return [glossary.compose(chance).text for _ in range(count)]
 
 
 def embed_once(texts: Sequence[str], folder: Path) -> npt.NDArray[np.float32]:

@@ -4,6 +4,8 @@ FOLDER/
   card.json        what was asked for; another wish on the same folder is refused
   images.npy       uint8 [N, 256, 256] in display orientation, windowed and stretched
   labels.npy       uint8 [N, 256, 256] organ ids, 0 for background
+  tissues.npy      uint8 [N, 256, 256] the phantom's tissues; 0 where they are not known
+  levels.npy       float32 [N] mm above vertebra L1 of the reference adult; NaN where not known
   patients.npy     int32 [N] the patient's seed
   modalities.npy   uint8 [N] index into `MODALITIES`
   done.npy         bool [volumes] which volumes are complete: where a killed run goes on
@@ -39,7 +41,7 @@ SLICE_SIZE = 256
 MODALITIES = (Modality.CT, Modality.MR, Modality.RANDOM)
 """The renderings in the order of their stored index."""
 
-_ARRAYS = ("images", "labels", "patients", "modalities")
+_ARRAYS = ("images", "labels", "tissues", "levels", "patients", "modalities")
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +52,10 @@ class SliceSet:
     """uint8 [N, 256, 256], grey levels."""
     labels: npt.NDArray[np.uint8]
     """uint8 [N, 256, 256], organ ids, 0 for background."""
+    tissues: npt.NDArray[np.uint8]
+    """uint8 [N, 256, 256], `Tissue` values; 0 everywhere where they are not known."""
+    levels: npt.NDArray[np.float32]
+    """float32 [N], mm above vertebra L1 of the reference adult; NaN where it is not known."""
     patients: npt.NDArray[np.int32]
     """int32 [N], the patient's seed."""
     modalities: npt.NDArray[np.uint8]
@@ -149,7 +155,14 @@ def _write_volume(folder: Path, index: int, seed: int, options: SlicesOptions) -
     phantom = generate(seed, slices=options.slices, size_hw=(SLICE_SIZE, SLICE_SIZE))
     images, modality = render_slices(phantom, options)
     rows = slice(index * options.slices, (index + 1) * options.slices)
-    values = (images, phantom.organ_labels, seed, MODALITIES.index(modality))
+    values = (
+        images,
+        phantom.organ_labels,
+        phantom.tissues,
+        phantom.levels_mm,
+        seed,
+        MODALITIES.index(modality),
+    )
     for name, value in zip(_ARRAYS, values, strict=True):
         array = np.load(folder / f"{name}.npy", mmap_mode="r+")
         array[rows] = value
@@ -188,6 +201,8 @@ def _open(folder: Path, card: dict[str, Any], volumes: int, slices: int) -> npt.
         shapes: tuple[tuple[str, tuple[int, ...], Any], ...] = (
             ("images", square, np.uint8),
             ("labels", square, np.uint8),
+            ("tissues", square, np.uint8),
+            ("levels", (total,), np.float32),
             ("patients", (total,), np.int32),
             ("modalities", (total,), np.uint8),
             ("done", (volumes,), np.bool_),

@@ -45,6 +45,11 @@ def organ_masks(labels: Tensor) -> Tensor:
     return labels.unsqueeze(1) == ids.view(1, -1, 1, 1)
 
 
+def covered_cells(labels: Tensor, side: int) -> Tensor:
+    """Float32 [B, 13, side, side]: the share of each cell that each organ covers."""
+    return functional.adaptive_avg_pool2d(organ_masks(labels).float(), side)
+
+
 def chosen_masks(labels: Tensor, organs: Tensor, side: int) -> Tensor:
     """Soft masks of chosen organs at the decoder's resolution.
 

@@ -1,8 +1,10 @@
 """Stage 0 `vision-language`: the small LLaVA learns places and what questions ask for.
 
-Passes with images teach that patch states know where organs are, and that an answer state,
-behind image tokens too, names what was asked for. Passes of text alone are cheap and teach
-language: the training questions, and the text encoder's embedding of any sentence.
+Three passes make one step. Images alone teach that patch states know where organs are: under a
+causal mask they never depend on the question, so most images need none. Texts alone are cheap
+and teach language: the questions, the glossary's terms, the text encoder's embedding of any
+sentence. A few images with questions teach that an answer state behind image tokens names what
+was asked for.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from organseg.data.phantom import Tissue
 from organseg.evaluation.calibration import area_under_roc
 from organseg.networks.extractors import Extractors
 from organseg.networks.text_encoder import encoder_folder
@@ -23,21 +26,28 @@ from organseg.training.augment import resize_grey
 from organseg.training.loop import Batch, Stage
 from organseg.training.losses import (
     answer_loss,
+    attention_loss,
     box_loss,
     distillation_loss,
     generalised_iou,
+    level_loss,
     presence_loss,
+    tissue_loss,
 )
 from organseg.training.options import VisionLanguageOptions
-from organseg.training.packing import ask_together
+from organseg.training.packing import ask_together, look
 from organseg.training.sampling import SliceSampler
 from organseg.training.sentences import QuestionBank, asked_answers
-from organseg.training.targets import place_targets
+from organseg.training.targets import covered_cells, place_targets
 
-_PLACE_BALANCE = 2.0
-"""Weight of presence beside boxes."""
+VALIDATION_QUESTIONS = 480
+"""Questions held apart that are asked at each validation, at most."""
 _PACK = 24
 """Questions of one row in a pass without images."""
+_TISSUE_CELLS = 2
+"""Cells of a patch, along each axis, whose tissue is read from its state."""
+_LEVEL_UNIT_MM = 100.0
+"""Levels are learned in decimetres."""
 
 
 class VisionLanguageStage(Stage):
@@ -61,58 +71,96 @@ class VisionLanguageStage(Stage):
         super().__init__()
         self.vision_language, self.extractors = vision_language, extractors
         size = vision_language.size
+        # Teachers that are left behind when the stage is over.
         self.distilled = nn.Linear(size.width, extractors.organ_prototypes.shape[1])
+        self.tissues = nn.Linear(size.width, len(Tissue) * _TISSUE_CELLS**2)
+        self.level = nn.Linear(size.width, 1)
         self.options, self.temperature = options, temperature
         self._training, self._validation, self._bank = training, validation, bank
         self._validation_slices = validation_slices
 
     def draw(self, rng: np.random.Generator, batch: int) -> Batch:
-        """Slices with questions, and rows of text alone."""
+        """Slices, questions about the first of them, and rows of text alone."""
         options = self.options
-        images, labels = self._training.draw(batch, rng)
+        images, labels, tissues, levels = self._training.draw(batch, rng)
         places = place_targets(labels)
-        asked = self._bank.draw(batch * options.questions, rng, typos=options.typos, distilled=0.25)
-        drawn: Batch = {
-            "pixels": resize_grey(images, self.vision_language.size.image_size),
+        asked = min(options.asked_images, batch)
+        texts = self._bank.draw(
+            asked * options.questions + max(1, options.text_batch // _PACK) * _PACK,
+            rng,
+            typos=options.typos,
+            composed=options.composed,
+            distilled=options.distilled,
+        )
+        behind = asked * options.questions
+        size = self.vision_language.size
+        grid = size.image_size // size.patch_size
+        return {
+            "pixels": resize_grey(images, size.image_size),
             "present": places.present,
             "boxes": places.boxes,
-            "texts": _rows(asked.texts, options.questions),
-            "asked": asked.asked,
-            "vectors": asked.vectors,
-            "passes": [],
+            "cells": covered_cells(labels, grid * self.extractors.segment_information.cells),
+            "tissues": cell_centers(tissues, grid * _TISSUE_CELLS),
+            "levels": levels / _LEVEL_UNIT_MM,
+            "behind_images": _rows(texts.texts[:behind], options.questions),
+            "alone": _rows(texts.texts[behind:], _PACK),
+            "asked": texts.asked,
+            "vectors": texts.vectors,
         }
-        for _ in range(options.text_passes):
-            count = max(1, options.text_batch // _PACK) * _PACK
-            text = self._bank.draw(count, rng, typos=options.typos, distilled=0.5)
-            drawn["passes"].append((_rows(text.texts, _PACK), text.asked, text.vectors))
-        return drawn
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Boxes, presence, answers and distillation."""
-        options = self.options
-        answers, patches = ask_together(self.vision_language, batch["pixels"], batch["texts"])
-        boxes, presence = self.extractors.segment_information(
-            answers[:, 0], patches, self.extractors.organ_prototypes
-        )
-        present = batch["present"]
-        losses = {
-            "box": options.place_weight * box_loss(boxes, batch["boxes"], present.float()),
-            "presence": options.place_weight * _PLACE_BALANCE * presence_loss(presence, present),
+        """Places, answers, and what the teachers read from the states."""
+        pixels = batch["pixels"]
+        alone, _ = ask_together(self.vision_language, None, batch["alone"])
+        alone = alone.flatten(0, 1)
+        asked = len(batch["behind_images"])
+        states, patches, answers = [], [], []
+        if asked:
+            behind, seen = ask_together(
+                self.vision_language, pixels[:asked], batch["behind_images"]
+            )
+            states.append(behind.flatten(0, 1))
+            answers.append(behind[:, 0])
+            patches.append(seen)
+        if asked < len(pixels):
+            patches.append(look(self.vision_language, pixels[asked:]))
+            # Places are looked for behind any question: borrow one that was asked elsewhere.
+            borrowed = torch.arange(len(pixels) - asked, device=alone.device) % len(alone)
+            answers.append(alone[borrowed].detach())
+        states.append(alone)
+        return {
+            **self._place_losses(batch, torch.cat(answers), torch.cat(patches)),
+            **self._text_losses(batch, torch.cat(states)),
         }
-        passes = [(answers.flatten(0, 1), batch["asked"], batch["vectors"])]
-        for texts, asked, vectors in batch["passes"]:
-            states, _ = ask_together(self.vision_language, None, texts)
-            passes.append((states.flatten(0, 1), asked, vectors))
-        states = torch.cat([each[0] for each in passes])
-        asked = torch.cat([each[1].to(states.device) for each in passes])
-        vectors = torch.cat([each[2].to(states.device) for each in passes])
+
+    def _place_losses(self, batch: Batch, answers: Tensor, patches: Tensor) -> dict[str, Tensor]:
+        options = self.options
+        heads = self.extractors
+        places = heads.segment_information(answers, patches, heads.organ_prototypes)
+        present = batch["present"]
+        grid = self.vision_language.size.image_size // self.vision_language.size.patch_size
+        tissues = self.tissues(patches).transpose(1, 2).unflatten(2, (grid, grid))
+        tissues = functional.pixel_shuffle(tissues, _TISSUE_CELLS)
+        level = self.level(patches.mean(dim=1)).squeeze(-1)
+        return {
+            "attention": options.attention_weight
+            * attention_loss(places.attention_logits, batch["cells"], present),
+            "box": options.box_weight * box_loss(places.boxes, batch["boxes"], present.float()),
+            "presence": options.presence_weight * presence_loss(places.presence_logits, present),
+            "tissue": options.tissue_weight * tissue_loss(tissues, batch["tissues"]),
+            "level": options.level_weight * level_loss(level, batch["levels"]),
+        }
+
+    def _text_losses(self, batch: Batch, states: Tensor) -> dict[str, Tensor]:
+        options, asked = self.options, batch["asked"]
         labelled = asked.any(dim=-1)
         similarity = question_similarity(self.extractors, states[labelled])
-        losses["answer"] = answer_loss(similarity, asked[labelled], self.temperature)
-        losses["distill"] = options.distill_weight * distillation_loss(
-            self.distilled(states), vectors
-        )
-        return losses
+        return {
+            "answer": options.answer_weight
+            * answer_loss(similarity, asked[labelled], self.temperature),
+            "distill": options.distill_weight
+            * distillation_loss(self.distilled(states), batch["vectors"]),
+        }
 
     def validate(self, device: torch.device) -> dict[str, float]:
         """Box IoU, presence AUC, and organ choice on questions held apart."""
@@ -120,7 +168,7 @@ class VisionLanguageStage(Stage):
         figures = place_figures(
             self.vision_language, self.extractors, self._validation, rows, device
         )
-        questions = self._bank.validation
+        questions = self._bank.few(VALIDATION_QUESTIONS)
         similarity = ask_on_slices(
             self.vision_language, self.extractors, self._validation, rows, questions, device
         )
@@ -180,13 +228,12 @@ def predict_places(
         images, labels = sampler.read(list(rows[start : start + 8]))
         pixels = resize_grey(images, vision_language.size.image_size).to(device)
         states = vision_language(pixels, [f"Segment the {ORGANS[0].name}."] * len(images))
-        boxes, logits = extractors.segment_information(
+        seen = extractors.segment_information(
             states.answer_state, states.patch_states, extractors.organ_prototypes
         )
         places = place_targets(labels)
-        found.append(
-            (logits.float().sigmoid().cpu(), places.present, boxes.float().cpu(), places.boxes)
-        )
+        presence = seen.presence_logits.float().sigmoid().cpu()
+        found.append((presence, places.present, seen.boxes.float().cpu(), places.boxes))
     presence, present, boxes, truths = (torch.cat(parts) for parts in zip(*found, strict=True))
     return presence, present, boxes, truths
 
@@ -243,6 +290,12 @@ def start_from_encoder(vision_language: VisionLanguage) -> None:
     count = min(len(words), len(embeddings))
     spread = embeddings.std()
     embeddings[:count, :width] = (reduced * spread / reduced.std())[:count]
+
+
+def cell_centers(tissues: Tensor, side: int) -> Tensor:
+    """Int64 [B, side, side]: the tissue at the middle of every cell of uint8 [B, H, W]."""
+    middles = torch.arange(side) * tissues.shape[-1] // side + tissues.shape[-1] // (2 * side)
+    return tissues[:, middles][:, :, middles].long()
 
 
 def _rows(texts: Sequence[str], width: int) -> list[list[str]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,6 @@ from organseg.errors import DatasetError
 from organseg.training.augment import augment, resize_grey
 from organseg.training.options import AugmentOptions
 from organseg.training.sampling import SliceSampler
-from organseg.training.slices import SliceSet
 from organseg.training.targets import place_targets
 
 
@@ -26,8 +27,8 @@ def test_the_same_chance_draws_the_same_batch():
 def test_slices_that_are_left_as_they_are_come_out_as_they_are():
     slices = painted_slices()
     images, labels = sampler().read([3])
-    changed, moved = augment(images, labels, np.random.default_rng(0), STILL)
-    assert torch.equal(moved, labels)
+    changed, moved = augment(images, labels.unsqueeze(1), np.random.default_rng(0), STILL)
+    assert torch.equal(moved[:, 0], labels)
     grey = images.float()
     stretched = (grey - grey.min()) / (grey.max() - grey.min()) * 255
     assert (changed.float() - stretched).abs().max() <= 1.0
@@ -38,8 +39,9 @@ def test_image_and_labels_move_together_and_sides_are_kept():
     options = AugmentOptions(gamma=0.0, coarse_share=0.0)
     slices = SliceSampler(painted_slices(), options)
     for seed in range(10):
-        images, labels = slices.draw(2, np.random.default_rng(seed))
+        images, labels, tissues, _ = slices.draw(2, np.random.default_rng(seed))
         places = place_targets(labels)
+        assert torch.equal(tissues, labels)  # The toy's tissues are its organs.
         bright = images.float() > 245  # The aorta alone is painted so bright.
         assert (labels[bright] == 5).float().mean() > 0.9
         both = places.present[:, 0] & places.present[:, 2]
@@ -49,7 +51,7 @@ def test_image_and_labels_move_together_and_sides_are_kept():
 
 def test_a_constant_picture_stays_legal():
     blank = torch.zeros(1, 64, 64, dtype=torch.uint8)
-    images, _ = augment(blank, blank, np.random.default_rng(0), AugmentOptions())
+    images, _ = augment(blank, blank.unsqueeze(1), np.random.default_rng(0), AugmentOptions())
     assert not images.any()
     assert not resize_grey(blank, 32).any()
 
@@ -61,8 +63,6 @@ def test_rows_are_spread_over_the_whole_set():
 
 def test_a_set_without_organs_is_refused():
     slices = painted_slices()
-    empty = SliceSet(
-        slices.images, np.zeros_like(slices.labels), slices.patients, slices.modalities
-    )
+    empty = replace(slices, labels=np.zeros_like(slices.labels))
     with pytest.raises(DatasetError, match="shows none"):
         SliceSampler(empty, STILL)

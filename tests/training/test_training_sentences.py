@@ -60,7 +60,7 @@ def test_an_out_of_scope_question_asks_for_none():
 
 
 def test_a_question_is_varied_without_losing_its_words():
-    texts = {vary(BILE, random.Random(seed), 0.0) for seed in range(60)}
+    texts = {vary(BILE.text, random.Random(seed), 0.0) for seed in range(60)}
     assert {text.lower().rstrip("?") for text in texts} == {"which organ stores bile"}
     assert len(texts) == 4
 

@@ -18,7 +18,7 @@ from organseg.training.options import (
     SegmenterOptions,
     VisionLanguageOptions,
 )
-from organseg.training.packing import ask_together
+from organseg.training.packing import ask_together, look
 from organseg.training.segmenter_stage import SegmenterStage, jitter_boxes
 from organseg.training.vision_language_stage import VisionLanguageStage, start_from_encoder
 
@@ -53,8 +53,10 @@ def extractors_stage(tmp_path, monkeypatch, **options) -> ExtractorsStage:
     )
 
 
-def test_questions_asked_together_are_answered_as_if_asked_alone():
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_questions_asked_together_are_answered_as_if_asked_alone(attention):
     model = build_organ_seg(TOY).vision_language
+    model.llava.set_attn_implementation(attention)
     pixels = torch.randint(0, 255, (2, 48, 48), dtype=torch.uint8)
     with torch.no_grad():
         answers, patches = ask_together(model, pixels, QUESTIONS)
@@ -62,6 +64,14 @@ def test_questions_asked_together_are_answered_as_if_asked_alone():
             alone = model(pixels, [row[column] for row in QUESTIONS])
             torch.testing.assert_close(answers[:, column], alone.answer_state, atol=1e-4, rtol=0)
             torch.testing.assert_close(patches, alone.patch_states, atol=1e-4, rtol=0)
+
+
+def test_images_alone_give_the_patch_states_that_any_question_gives():
+    model = build_organ_seg(TOY).vision_language
+    pixels = torch.randint(0, 255, (2, 48, 48), dtype=torch.uint8)
+    with torch.no_grad():
+        asked = model(pixels, [row[0] for row in QUESTIONS]).patch_states
+        torch.testing.assert_close(look(model, pixels), asked, atol=1e-4, rtol=0)
 
 
 def test_text_alone_is_asked_without_image_tokens():

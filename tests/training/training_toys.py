@@ -45,7 +45,7 @@ TOY = replace(
         key_value_heads=2,
         mlp=64,
     ),
-    extractors=ExtractorSize(width=32, heads=2, depth=1, text_width=384),
+    extractors=ExtractorSize(width=32, heads=2, depth=1, cells=2, kernel=8, text_width=384),
 )
 
 STILL = AugmentOptions(zoom=0.0, shift=0.0, turn_degrees=0.0, gamma=0.0, coarse_share=0.0)
@@ -69,7 +69,10 @@ def painted_slices(patients: int = 2, slices: int = 4, seed: int = 0) -> SliceSe
             area = (row, slice(top, top + height), slice(left, left + width))
             images[area], labels[area] = grey, organ
     patient = np.repeat(np.arange(patients), slices).astype(np.int32)
-    return SliceSet(images, labels, patient, np.zeros(count, dtype=np.uint8))
+    modalities = np.zeros(count, dtype=np.uint8)
+    levels = np.linspace(-50, 50, count, dtype=np.float32)
+    # Any tissues will do, as long as they follow the picture.
+    return SliceSet(images, labels, labels.copy(), levels, patient, modalities)
 
 
 def sampler(**changes: int) -> SliceSampler:

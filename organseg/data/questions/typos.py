@@ -20,21 +20,25 @@ _WORD = re.compile(r"[A-Za-z]{4,}")
 
 
 def with_typos(question: Question, seed: int) -> Question:
-    """The question with one or two slips of the hand, of kind `TYPO`; organs and fact stay.
+    """The question mistyped (`mistype`), of kind `TYPO`; organs and fact stay."""
+    return replace(question, text=mistype(question.text, seed), kind=QuestionKind.TYPO)
+
+
+def mistype(text: str, seed: int) -> str:
+    """The text with one or two slips of the hand.
 
     A slip swaps two letters, drops one, doubles one or hits the key beside it, inside a word of
     four letters or more: an abbreviation such as "GB" or "IVC" would become another one. A
-    question without such a word is repeated letter for letter. Only `seed` and the text decide.
+    text without such a word is repeated letter for letter. Only `seed` and the text decide.
     """
-    chance = random.Random(f"{seed}:{question.text}")
-    text = question.text
+    chance = random.Random(f"{seed}:{text}")
     for _ in range(chance.choice((1, 1, 2))):
         words = list(_WORD.finditer(text))
         if not words:
             break
         word = chance.choice(words)
         text = text[: word.start()] + _slip(word.group(), chance) + text[word.end() :]
-    return replace(question, text=text, kind=QuestionKind.TYPO)
+    return text
 
 
 def _slip(word: str, chance: random.Random) -> str:
