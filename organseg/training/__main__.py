@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from organseg.contract.presets import PRESETS, preset_by_name
-from organseg.errors import OrganSegError
+from organseg.errors import OrganSegError, TrainingOptionError
 from organseg.training.command_line import add_options, read_options
 from organseg.training.options import Recipe
 
@@ -30,8 +30,10 @@ examples:
       the plain recipe of the paper on given base weights
   python -m organseg.training calibrate
       temperature and thresholds again, without training
-  accelerate launch -m organseg.training extractors --preset llava-med-7b --base CHECKPOINT
-      on many GPUs
+  python -m organseg.training slices --out runs/flare22 --dataset FLARE22 --size 512
+  accelerate launch -m organseg.training extractors --out runs/flare22 --preset llava-med-7b \\
+      --llava-med llava-med-v1.5-mistral-7b --medsam medsam_vit_b.pth
+      the paper's models on the paper's data, on one GPU or many
 """
 
 _PARTS: dict[str, tuple[str, ...]] = {
@@ -62,7 +64,7 @@ def _run(options: argparse.Namespace) -> None:
     from organseg.training.pipeline import Pipeline
 
     preset, recipe = preset_by_name(options.preset), _recipe(options)
-    pipeline = Pipeline(options.out, preset, recipe, base=options.base)
+    pipeline = Pipeline(options.out, preset, recipe, base=_base(options))
     if options.stage == "assess":
         write_figures(
             assess(pipeline, held_out=options.held_out, slices=options.slices), options.out
@@ -116,10 +118,25 @@ def _stage_parser(stages: Any, name: str) -> argparse.ArgumentParser:
         "--out", type=Path, default=Path("build/training"), help="the folder of all stages"
     )
     command.add_argument("--preset", choices=sorted(PRESETS), default="tiny", help="the sizes")
-    command.add_argument(
-        "--base", type=Path, default=None, help="checkpoint that stage 1 starts from"
-    )
+    base = command.add_argument_group("what stage 1 starts from, instead of stage 0's weights")
+    base.add_argument("--base", type=Path, metavar="DIR", help="another training's checkpoint")
+    base.add_argument("--llava-med", type=Path, metavar="DIR", help="LLaVA-Med v1.5 as published")
+    base.add_argument("--medsam", type=Path, metavar="FILE", help="medsam_vit_b.pth as published")
     return command
+
+
+def _base(options: argparse.Namespace) -> Any:
+    from organseg.networks.original_checkpoints import OriginalFiles
+
+    originals = (options.llava_med, options.medsam)
+    if all(originals) and options.base is None:
+        return OriginalFiles(*originals)
+    if any(originals):
+        raise TrainingOptionError(
+            "wanted --llava-med and --medsam together, or --base alone, got another mixture: "
+            "give one or the other"
+        )
+    return options.base
 
 
 _HELP = {

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-
 _CELL_BALANCE = 8.0
 """Weight of the cells' cross-entropy, which is small since most cells belong to no organ."""
 

@@ -12,12 +12,18 @@ from organseg.errors import TrainingOptionError
 class SlicesOptions:
     """Stage `slices`: how many phantoms, and how they are rendered."""
 
-    volumes: int = 450
+    volumes: int = 1200
     """Training patients."""
     validation_volumes: int = 40
     """Validation patients, other seeds."""
-    slices: int = 46
-    """Slices of a patient."""
+    slices: int = 36
+    """Slices of a phantom."""
+    size: int = 256
+    """Rows and columns of a stored slice."""
+    dataset: str = ""
+    """A FLARE22-shaped folder (images/, labels/) to take the slices from, instead of phantoms."""
+    label_map: str = "flare22"
+    """Whose label values the dataset's are: a key of `organs.LABEL_MAPS`."""
     ct_share: float = 0.75
     """Share of CT-like volumes; the rest is MR-like or of random intensities, half and half."""
     window_jitter_share: float = 0.3

@@ -28,8 +28,10 @@ from organseg.networks.checkpoint import (
     save_checkpoint,
 )
 from organseg.networks.context_cache import FILE_NAME
+from organseg.networks.original_checkpoints import OriginalFiles, original_checkpoint
 from organseg.networks.text_encoder import encoder_sha256
 from organseg.training.calibrate import calibrate, validation_scores
+from organseg.training.dataset_slices import write_dataset_slices
 from organseg.training.extractors_stage import ExtractorsStage
 from organseg.training.frozen import demand_unchanged, frozen_hashes
 from organseg.training.loop import train
@@ -64,7 +66,12 @@ class Pipeline:
     """The stages of one preset in one folder."""
 
     def __init__(
-        self, out: Path, preset: Preset, recipe: Recipe, *, base: Path | None = None
+        self,
+        out: Path,
+        preset: Preset,
+        recipe: Recipe,
+        *,
+        base: Path | OriginalFiles | None = None,
     ) -> None:
         """Names folder, preset and options.
 
@@ -72,15 +79,16 @@ class Pipeline:
             out: the folder of all stages.
             preset: the sizes.
             recipe: all options.
-            base: a checkpoint folder whose weights stage 1 starts from instead of stage 0's:
-                LLaVA-Med and MedSAM, or another training's.
+            base: whose weights stage 1 starts from instead of stage 0's: LLaVA-Med and MedSAM as
+                they are published, or the checkpoint folder of another training.
         """
         self.out, self.preset, self.recipe, self.base = out, preset, recipe, base
 
     def write_slices(self) -> None:
         """Stage `slices`."""
+        write = write_dataset_slices if self.recipe.slices.dataset else write_slices
         for split in (Split.VALIDATION, Split.TRAIN):
-            write_slices(self.out / "slices" / split.value, split, self.recipe.slices)
+            write(self.out / "slices" / split.value, split, self.recipe.slices)
 
     def train_segmenter(self) -> None:
         """Stage 0, the segmenter."""
@@ -131,9 +139,10 @@ class Pipeline:
         folder = self.out / stage.name
         train(stage, folder, loop, self._wish(recipe.extractors, loop))
         demand_unchanged(before, stage)
+        taught_by = Path(recipe.slices.dataset).name or "synthetic phantoms"
         description = (
             f"{'plain recipe of the paper' if recipe.extractors.paper else 'full recipe'}, "
-            f"trained on synthetic phantoms by organseg.training, seed {loop.seed}"
+            f"trained on {taught_by} by organseg.training, seed {loop.seed}"
         )
         card = CheckpointCard(self.preset.name, True, encoder_sha256(), description)
         trained = replace(checkpoint, card=card, organ_seg=checkpoint.organ_seg.eval())
@@ -172,6 +181,11 @@ class Pipeline:
         return checkpoint
 
     def _starting_point(self) -> Checkpoint:
+        if isinstance(self.base, OriginalFiles):
+            loop = self.recipe.extractors_loop
+            # Frozen weights lose nothing that a bfloat16 pass would see.
+            dtype = torch.bfloat16 if loop.bf16 else torch.float32
+            return original_checkpoint(self.base, self.preset, seed=loop.seed, dtype=dtype)
         if self.base is not None:
             checkpoint = load_checkpoint(self.base, self.preset)
             if hasattr(checkpoint.organ_seg.vision_language.llava, "get_base_model"):

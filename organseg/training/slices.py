@@ -1,12 +1,14 @@
-"""The slice set: phantom slices as serving would show them, memory-mapped on disk.
+"""The slice set: slices as serving would show them, memory-mapped on disk.
+
+Made from phantoms here, from a dataset's scans by `dataset_slices`.
 
 FOLDER/
   card.json        what was asked for; another wish on the same folder is refused
-  images.npy       uint8 [N, 256, 256] in display orientation, windowed and stretched
-  labels.npy       uint8 [N, 256, 256] organ ids, 0 for background
-  tissues.npy      uint8 [N, 256, 256] the phantom's tissues; 0 where they are not known
+  images.npy       uint8 [N, S, S] in display orientation, windowed and stretched
+  labels.npy       uint8 [N, S, S] organ ids, 0 for background
+  tissues.npy      uint8 [N, S, S] the phantom's tissues; 0 where they are not known
   levels.npy       float32 [N] mm above vertebra L1 of the reference adult; NaN where not known
-  patients.npy     int32 [N] the patient's seed
+  patients.npy     int32 [N] the patient's seed, or number in the dataset
   modalities.npy   uint8 [N] index into `MODALITIES`
   done.npy         bool [volumes] which volumes are complete: where a killed run goes on
 
@@ -35,9 +37,6 @@ from organseg.imaging.resizing import model_pixels
 from organseg.imaging.windowing import CT_WINDOW_HU, percentile_window, window_to_uint8
 from organseg.training.options import SlicesOptions
 
-SLICE_SIZE = 256
-"""Rows and columns of a stored slice."""
-
 MODALITIES = (Modality.CT, Modality.MR, Modality.RANDOM)
 """The renderings in the order of their stored index."""
 
@@ -49,15 +48,15 @@ class SliceSet:
     """A complete slice set, read from disk as it is asked for."""
 
     images: npt.NDArray[np.uint8]
-    """uint8 [N, 256, 256], grey levels."""
+    """uint8 [N, S, S], grey levels."""
     labels: npt.NDArray[np.uint8]
-    """uint8 [N, 256, 256], organ ids, 0 for background."""
+    """uint8 [N, S, S], organ ids, 0 for background."""
     tissues: npt.NDArray[np.uint8]
-    """uint8 [N, 256, 256], `Tissue` values; 0 everywhere where they are not known."""
+    """uint8 [N, S, S], `Tissue` values; 0 everywhere where they are not known."""
     levels: npt.NDArray[np.float32]
     """float32 [N], mm above vertebra L1 of the reference adult; NaN where it is not known."""
     patients: npt.NDArray[np.int32]
-    """int32 [N], the patient's seed."""
+    """int32 [N], the patient's seed, or number in the dataset."""
     modalities: npt.NDArray[np.uint8]
     """uint8 [N], index into `MODALITIES`."""
 
@@ -78,8 +77,9 @@ def write_slices(folder: Path, split: Split, options: SlicesOptions) -> SliceSet
         DatasetError: the folder holds a slice set that was asked for otherwise.
     """
     volumes = options.volumes if split is Split.TRAIN else options.validation_volumes
-    card = {"split": split.value, "volumes": volumes, **_lasting(options)}
-    done = _open(folder, card, volumes, options.slices)
+    card = {"split": split.value, "volumes": volumes, **lasting(options)}
+    make_set(folder, card, volumes * options.slices, options.size, parts=volumes)
+    done: npt.NDArray[np.bool_] = np.load(folder / "done.npy", mmap_mode="r+")
     seeds = list(islice(patient_seeds(split, options), volumes))
     waiting = [index for index in range(volumes) if not done[index]]
     bar = tqdm(total=volumes, initial=volumes - len(waiting), desc=f"{split.value} volumes")
@@ -152,21 +152,21 @@ def _write_together(
 
 
 def _write_volume(folder: Path, index: int, seed: int, options: SlicesOptions) -> int:
-    phantom = generate(seed, slices=options.slices, size_hw=(SLICE_SIZE, SLICE_SIZE))
+    phantom = generate(seed, slices=options.slices, size_hw=(options.size, options.size))
     images, modality = render_slices(phantom, options)
     rows = slice(index * options.slices, (index + 1) * options.slices)
-    values = (
-        images,
-        phantom.organ_labels,
-        phantom.tissues,
-        phantom.levels_mm,
-        seed,
-        MODALITIES.index(modality),
+    put_slices(
+        folder,
+        rows,
+        {
+            "images": images,
+            "labels": phantom.organ_labels,
+            "tissues": phantom.tissues,
+            "levels": phantom.levels_mm,
+            "patients": seed,
+            "modalities": MODALITIES.index(modality),
+        },
     )
-    for name, value in zip(_ARRAYS, values, strict=True):
-        array = np.load(folder / f"{name}.npy", mmap_mode="r+")
-        array[rows] = value
-        array.flush()
     return index
 
 
@@ -179,13 +179,25 @@ def _collect(running: set[Future[int]], done: npt.NDArray[np.bool_], bar: Any) -
     return left
 
 
-def _lasting(options: SlicesOptions) -> dict[str, Any]:
+def lasting(options: SlicesOptions) -> dict[str, Any]:
     """The options that change what is written."""
     passing = {"processes", "volumes", "validation_volumes"}
     return {name: value for name, value in asdict(options).items() if name not in passing}
 
 
-def _open(folder: Path, card: dict[str, Any], volumes: int, slices: int) -> npt.NDArray[np.bool_]:
+def make_set(folder: Path, card: dict[str, Any], total: int, size: int, *, parts: int) -> None:
+    """Makes the arrays of a slice set, all zero, unless they are there already.
+
+    Args:
+        folder: where to.
+        card: what is asked for.
+        total: N, the number of slices.
+        size: their rows and columns.
+        parts: how many pieces `done.npy` tells of.
+
+    Raises:
+        DatasetError: the folder holds a slice set that was asked for otherwise.
+    """
     path = folder / "card.json"
     if path.is_file():
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -194,25 +206,30 @@ def _open(folder: Path, card: dict[str, Any], volumes: int, slices: int) -> npt.
                 f"wanted a slice set of {card}, found one of {found} in {folder}: "
                 "name another folder, or remove this one"
             )
-    else:
-        folder.mkdir(parents=True, exist_ok=True)
-        total = volumes * slices
-        square = (total, SLICE_SIZE, SLICE_SIZE)
-        shapes: tuple[tuple[str, tuple[int, ...], Any], ...] = (
-            ("images", square, np.uint8),
-            ("labels", square, np.uint8),
-            ("tissues", square, np.uint8),
-            ("levels", (total,), np.float32),
-            ("patients", (total,), np.int32),
-            ("modalities", (total,), np.uint8),
-            ("done", (volumes,), np.bool_),
-        )
-        for name, shape, dtype in shapes:
-            _make_array(folder / f"{name}.npy", shape, dtype)
-        # Last, so that a folder with a card has all its arrays.
-        path.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
-    done: npt.NDArray[np.bool_] = np.load(folder / "done.npy", mmap_mode="r+")
-    return done
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    square = (total, size, size)
+    shapes: tuple[tuple[str, tuple[int, ...], Any], ...] = (
+        ("images", square, np.uint8),
+        ("labels", square, np.uint8),
+        ("tissues", square, np.uint8),
+        ("levels", (total,), np.float32),
+        ("patients", (total,), np.int32),
+        ("modalities", (total,), np.uint8),
+        ("done", (parts,), np.bool_),
+    )
+    for name, shape, dtype in shapes:
+        _make_array(folder / f"{name}.npy", shape, dtype)
+    # Last, so that a folder with a card has all its arrays.
+    path.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+
+
+def put_slices(folder: Path, rows: slice, values: dict[str, Any]) -> None:
+    """Writes some rows of the arrays that `values` names."""
+    for name, value in values.items():
+        array = np.load(folder / f"{name}.npy", mmap_mode="r+")
+        array[rows] = value
+        array.flush()
 
 
 def _make_array(path: Path, shape: tuple[int, ...], dtype: Any) -> None:

@@ -7,12 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from flare22_files import write_phantoms_as_flare22
+from original_files import write_originals
 from training_toys import TOY, few_questions, vectors_by_lot
 
 from organseg.errors import CheckpointError
 from organseg.networks.build import build_checkpoint
 from organseg.networks.checkpoint import load_checkpoint, save_checkpoint
-from organseg.training import slices
 from organseg.training.assess import assess
 from organseg.training.options import (
     CalibrationOptions,
@@ -28,7 +29,7 @@ from organseg.training.sentences import QuestionBank
 
 LOOP = LoopOptions(steps=2, batch=2, bf16=False, validate_every=0)
 RECIPE = Recipe(
-    slices=SlicesOptions(volumes=2, validation_volumes=1, slices=6, processes=1),
+    slices=SlicesOptions(volumes=2, validation_volumes=1, slices=6, size=64, processes=1),
     segmenter=SegmenterOptions(boxes=2),
     segmenter_loop=LOOP,
     vision_language=VisionLanguageOptions(questions=2, text_batch=24),
@@ -43,7 +44,6 @@ RECIPE = Recipe(
 def trained(tmp_path_factory):
     """A pipeline that has run through."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(slices, "SLICE_SIZE", 64)
         patch.setattr("organseg.training.sentences.embed", vectors_by_lot)
         patch.setattr("organseg.training.assess.embed", vectors_by_lot)
         pipeline = toy_pipeline(tmp_path_factory.mktemp("training"))
@@ -51,8 +51,8 @@ def trained(tmp_path_factory):
         yield pipeline
 
 
-def toy_pipeline(out, recipe=RECIPE, base=None):
-    pipeline = Pipeline(out, TOY, recipe, base=base)
+def toy_pipeline(out, recipe=RECIPE, base=None, preset=TOY):
+    pipeline = Pipeline(out, preset, recipe, base=base)
     pipeline._made_bank = QuestionBank(out / "embeddings", sentences=20, questions=few_questions())
     return pipeline
 
@@ -118,6 +118,23 @@ def test_a_base_with_an_adapter_is_refused(trained, tmp_path):
     pipeline = toy_pipeline(tmp_path, base=trained.checkpoint_folder)
     with pytest.raises(CheckpointError, match="without an adapter"):
         pipeline.train_extractors()
+
+
+def test_the_papers_models_learn_from_a_flare22_shaped_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr("organseg.training.sentences.embed", vectors_by_lot)
+    preset = replace(TOY, vision_language=replace(TOY.vision_language, tied_embeddings=False))
+    files, parts = write_originals(tmp_path / "originals", preset)
+    write_phantoms_as_flare22(tmp_path / "FLARE22", patients=12)
+    dataset = SlicesOptions(size=64, dataset=str(tmp_path / "FLARE22"))
+    recipe = replace(RECIPE, slices=dataset, extractors=replace(RECIPE.extractors, paper=True))
+    pipeline = toy_pipeline(tmp_path / "run", recipe, files, preset=preset)
+    pipeline.run_all()
+    checkpoint = load_checkpoint(pipeline.checkpoint_folder, preset)
+    assert checkpoint.card.description.startswith("plain recipe of the paper, trained on FLARE22")
+    assert not (pipeline.out / "segmenter").exists()
+    for name, weight in parts.segmenter.state_dict().items():
+        kept = checkpoint.organ_seg.segmenter.state_dict()[name]
+        torch.testing.assert_close(kept, weight, atol=1e-4, rtol=1e-3)
 
 
 def test_figures_are_shares(trained):

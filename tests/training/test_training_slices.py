@@ -14,14 +14,7 @@ from organseg.training import slices as module
 from organseg.training.options import SlicesOptions
 from organseg.training.slices import open_slices, patient_seeds, write_slices
 
-OPTIONS = SlicesOptions(volumes=2, validation_volumes=1, slices=3, processes=1)
-
-
-@pytest.fixture(scope="module")
-def small():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "SLICE_SIZE", 48)
-        yield
+OPTIONS = SlicesOptions(volumes=2, validation_volumes=1, slices=3, size=48, processes=1)
 
 
 def content(folder):
@@ -31,7 +24,7 @@ def content(folder):
     }
 
 
-def test_the_same_options_write_the_same_bytes(small, tmp_path):
+def test_the_same_options_write_the_same_bytes(tmp_path):
     for name in ("a", "b"):
         write_slices(tmp_path / name, Split.TRAIN, OPTIONS)
     assert content(tmp_path / "a") == content(tmp_path / "b")
@@ -42,7 +35,7 @@ def test_the_same_options_write_the_same_bytes(small, tmp_path):
     assert slices.patients.tolist() == sorted(slices.patients.tolist())
 
 
-def test_a_killed_run_goes_on_and_writes_what_a_whole_one_does(small, tmp_path, monkeypatch):
+def test_a_killed_run_goes_on_and_writes_what_a_whole_one_does(tmp_path, monkeypatch):
     write_slices(tmp_path / "whole", Split.TRAIN, OPTIONS)
     write, calls = module._write_volume, []
 
@@ -70,7 +63,7 @@ def test_no_patient_is_in_two_splits():
     assert len(every) == len(set(every))
 
 
-def test_another_wish_on_the_same_folder_is_refused(small, tmp_path):
+def test_another_wish_on_the_same_folder_is_refused(tmp_path):
     write_slices(tmp_path, Split.VALIDATION, OPTIONS)
     other = SlicesOptions(**{**vars(OPTIONS), "ct_share": 0.1})
     with pytest.raises(DatasetError, match="name another folder"):
@@ -82,7 +75,7 @@ def test_a_folder_without_slices_names_the_command_that_makes_them(tmp_path):
         open_slices(tmp_path)
 
 
-def test_modalities_are_mixed_as_asked(small):
+def test_modalities_are_mixed_as_asked():
     from organseg.data.phantom import generate
 
     options = SlicesOptions(ct_share=0.5, slices=2)

@@ -1,0 +1,127 @@
+"""LLaVA-Med and MedSAM in their authors' layouts: read whole, or refused by name."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from original_files import write_originals
+from safetensors.torch import load_file, save_file
+from training_toys import TOY
+
+from organseg.contract.presets import LLAVA_MED_7B
+from organseg.errors import CheckpointError
+from organseg.networks.original_checkpoints import OriginalFiles, original_checkpoint
+
+# A checkpoint whose output layer is its own, as LLaVA-Med's is.
+PRESET = replace(TOY, vision_language=replace(TOY.vision_language, tied_embeddings=False))
+
+
+@pytest.fixture(scope="module")
+def originals(tmp_path_factory):
+    return write_originals(tmp_path_factory.mktemp("originals"), PRESET)
+
+
+@pytest.fixture
+def copied(originals, tmp_path):
+    """The files again, to be spoiled."""
+    files, _ = originals
+    folder = tmp_path / "llava-med"
+    folder.mkdir()
+    for path in files.llava_med.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    return OriginalFiles(folder, files.medsam)
+
+
+def test_the_originals_give_the_states_and_masks_of_the_weights_they_hold(originals):
+    files, parts = originals
+    loaded = original_checkpoint(files, PRESET).organ_seg
+    pixels = torch.randint(0, 255, (2, 48, 48), dtype=torch.uint8)
+    questions = ["Which organ stores bile?", "Segment the spleen."]
+    with torch.no_grad():
+        for one, other in zip(
+            loaded.vision_language(pixels, questions),
+            parts.vision_language(pixels, questions),
+            strict=True,
+        ):
+            torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+    for name, weight in parts.segmenter.state_dict().items():
+        assert torch.equal(loaded.segmenter.state_dict()[name], weight)
+    assert not original_checkpoint(files, PRESET).card.trained
+
+
+def test_the_language_model_may_be_kept_in_half_precision(originals):
+    loaded = original_checkpoint(originals[0], PRESET, dtype=torch.bfloat16).organ_seg
+    weights = loaded.vision_language.llava.state_dict().values()
+    assert {weight.dtype for weight in weights} == {torch.bfloat16}
+    assert next(loaded.extractors.parameters()).dtype == torch.float32
+
+
+def test_a_vocabulary_without_the_image_token_grows_by_rows(originals):
+    larger = replace(
+        PRESET,
+        vision_language=replace(
+            PRESET.vision_language, vocabulary=PRESET.vision_language.vocabulary + 64
+        ),
+    )
+    loaded = original_checkpoint(originals[0], larger).organ_seg.vision_language.llava
+    table = loaded.state_dict()["model.language_model.embed_tokens.weight"]
+    assert len(table) == larger.vision_language.vocabulary
+    torch.testing.assert_close(table[-1], table[:-64].mean(dim=0))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("mm_projector_type", "linear"), ("num_hidden_layers", 31), ("mm_vision_select_layer", -1)],
+)
+def test_a_configuration_that_does_not_fit_is_refused_by_name(copied, field, value):
+    path = copied.llava_med / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), field: value}))
+    with pytest.raises(CheckpointError, match=field):
+        original_checkpoint(copied, PRESET)
+
+
+def test_a_missing_file_of_weights_is_refused_with_the_names_it_lacks(copied):
+    next(copied.llava_med.glob("*-00002-*")).unlink()
+    with pytest.raises(CheckpointError, match="missing"):
+        original_checkpoint(copied, PRESET)
+
+
+def test_an_unknown_weight_is_refused_by_name(copied):
+    path = next(copied.llava_med.glob("*-00002-*"))
+    save_file({**load_file(str(path)), "model.seg_head.weight": torch.zeros(2)}, str(path))
+    with pytest.raises(CheckpointError, match=r"model\.seg_head\.weight"):
+        original_checkpoint(copied, PRESET)
+
+
+def test_a_damaged_file_is_named(copied):
+    path = next(copied.llava_med.glob("*-00001-*"))
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(CheckpointError, match="00001-of-00002"):
+        original_checkpoint(copied, PRESET)
+
+
+def test_a_segmenter_of_other_sizes_is_refused(originals):
+    files, _ = originals
+    wider = replace(PRESET, segmenter=replace(PRESET.segmenter, channels=64))
+    with pytest.raises(CheckpointError, match="medsam_toy"):
+        original_checkpoint(files, wider)
+
+
+def test_a_pickle_that_would_run_code_is_not_run(originals, tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "trapped"), "w"))
+
+    torch.save({"weights": Trap()}, tmp_path / "trap.pth")
+    with pytest.raises(CheckpointError, match=r"trap\.pth"):
+        original_checkpoint(OriginalFiles(originals[0].llava_med, tmp_path / "trap.pth"), PRESET)
+    assert not (tmp_path / "trapped").exists()
+
+
+def test_the_published_sizes_are_those_of_the_large_preset():
+    size = LLAVA_MED_7B.vision_language
+    assert (size.width, size.depth, size.heads, size.key_value_heads) == (4096, 32, 32, 8)
+    assert size.vocabulary > 32000 > size.vocabulary - 128
