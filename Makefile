@@ -6,7 +6,10 @@ PYTHON ?= python3
 VENV   ?= .venv
 PRESET ?= tiny
 RELEASE ?= build/releases/$(PRESET)
+OUT    ?= build/training
 ARGS   ?=
+# Held out: training takes its patients from seed 10000 on.
+PHANTOMS := --data phantom:1000-1008 --data phantom:1009-1011:mr
 
 BIN   := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -18,7 +21,7 @@ EXTRAS := serve,export,train,evaluation,bench,dev
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo serve test test-gpu check format contract export bench clean
+.PHONY: help setup demo serve test test-gpu check format contract export train evaluate scoreboard bench clean
 
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -59,6 +62,7 @@ check: setup ## Lint, types, and whether every rendered file is up to date
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m organseg.contract --check
+	$(BIN)/python -m organseg.evaluation.scoreboard --check
 
 format: setup ## Put all code into the house style
 	$(BIN)/ruff format .
@@ -66,6 +70,20 @@ format: setup ## Put all code into the house style
 
 contract: setup ## Render configs and docs/contract.md from organseg/contract
 	$(BIN)/python -m organseg.contract
+
+train: setup ## Train tiny again from nothing, about four hours on two cores (OUT=build/training)
+	$(BIN)/python -m organseg.training all --out $(OUT) --seed 0 $(ARGS)
+
+evaluate: $(RELEASE)/manifest.json ## Ask the served release on phantoms and on real scans
+	$(BIN)/python -m organseg.evaluation --release $(RELEASE) $(PHANTOMS) --out docs/results/phantoms
+	$(BIN)/python -m organseg.evaluation --release $(RELEASE) --data shared:ts_ct --every-slice \
+	  --questions names --out docs/results/ts_ct
+	$(BIN)/python -m organseg.evaluation --release $(RELEASE) --data shared:ts_mr --every-slice \
+	  --questions names --out docs/results/ts_mr
+	$(BIN)/python -m organseg.evaluation.scoreboard
+
+scoreboard: setup ## Render the README's tables from docs/results
+	$(BIN)/python -m organseg.evaluation.scoreboard
 
 bench: $(RELEASE)/manifest.json ## Time every stage of one request, from Triton's own statistics
 	$(BIN)/python -m benchmarks stages --release $(RELEASE) $(ARGS)

@@ -16,9 +16,14 @@ examples:
   python -m export --preset medsam --platform onnxruntime --checkpoint runs/medsam --out DIR
       your own weights, for a GPU server with Triton's ONNX Runtime backend
 
-Without --checkpoint the weights are random (seeded): the release shows and times the whole flow,
-but its answers mean nothing, and its manifest says so.
+Without --checkpoint, `tiny` is exported with the weights that come with this repository
+(export/checkpoints/tiny). Other presets, and any with --untrained, get random weights (seeded):
+such a release shows and times the whole flow, but its answers mean nothing, and its manifest says
+so.
 """
+
+SHIPPED = Path(__file__).resolve().parent / "checkpoints"
+"""The checkpoints that come with the repository, one folder for each preset that has one."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -37,7 +42,9 @@ def main(arguments: list[str] | None = None) -> int:
         default=Platform.PYTHON.value,
         help="what runs the graphs (default: python, the embedded server's)",
     )
-    parser.add_argument("--checkpoint", type=Path, help="folder with trained weights")
+    weights = parser.add_mutually_exclusive_group()
+    weights.add_argument("--checkpoint", type=Path, help="folder with trained weights")
+    weights.add_argument("--untrained", action="store_true", help="random weights")
     parser.add_argument("--seed", type=int, default=0, help="of the random weights")
     parser.add_argument("--out", type=Path, required=True, help="the release folder to make")
     parser.add_argument("--replace", action="store_true", help="make an existing release anew")
@@ -61,10 +68,11 @@ def _export(options: argparse.Namespace) -> None:
         from organseg.networks.checkpoint import load_checkpoint
 
     preset = preset_by_name(options.preset)
-    with progress.step("load weights" if options.checkpoint else "make random weights"):
+    folder = _weights(options)
+    with progress.step("load weights" if folder else "make random weights"):
         checkpoint = (
-            load_checkpoint(options.checkpoint, preset)
-            if options.checkpoint
+            load_checkpoint(folder, preset)
+            if folder
             else build_checkpoint(preset, seed=options.seed)
         )
     records = write_release(
@@ -80,6 +88,14 @@ def _export(options: argparse.Namespace) -> None:
     if not checkpoint.card.trained:
         print("the weights are untrained: masks and organs mean nothing", file=sys.stderr)
     print(options.out)
+
+
+def _weights(options: argparse.Namespace) -> Path | None:
+    """The checkpoint's folder; none for random weights."""
+    if options.checkpoint or options.untrained:
+        return options.checkpoint  # type: ignore[no-any-return]
+    shipped = SHIPPED / options.preset
+    return shipped if shipped.is_dir() else None
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from organseg.evaluation.models import (
     load_reference,
     make_untrained,
     open_server,
+    serve_release,
 )
 from organseg.evaluation.plots import write_plots
 from organseg.evaluation.provenance import describe_run, without_folders
@@ -65,6 +66,9 @@ examples:
   python -m organseg.evaluation --checkpoint runs/tiny --baselines \\
       --data shared:ts_ct --data shared:ts_mr --every-slice --out results/real
       real scans, whole volumes, beside oracle box, whole-image box and no question
+  python -m organseg.evaluation --release build/releases/tiny --data phantom:1000-1003 \\
+      --out results/served
+      a release, on an embedded server that is started for it
   python -m organseg.evaluation --url localhost:8001 --release build/releases/tiny \\
       --data phantom:1000-1003 --out results/served
       a running server, without torch; the release says what it serves
@@ -89,7 +93,10 @@ class _Run:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one evaluation; gives the exit status. What goes wrong becomes one line on stderr."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    options = _parser().parse_args(given)
+    parser = _parser()
+    options = parser.parse_args(given)
+    if not (options.checkpoint or options.untrained or options.url or options.release):
+        parser.error("one of --release, --url, --checkpoint and --untrained is required")
     try:
         _evaluate(options, given)
     except OrganSegError as error:
@@ -147,11 +154,12 @@ def _evaluate(options: argparse.Namespace, given: Sequence[str]) -> None:
 
 
 def _open_model(options: argparse.Namespace, stack: ExitStack) -> EvaluatedModel:
-    if options.release is not None and options.url is None:
+    if options.release is not None and (options.checkpoint or options.untrained):
         raise InvalidInputError(
-            "wanted --release beside --url only, got it without a server: name the server, or "
-            "evaluate a --checkpoint"
+            "wanted --release alone or beside --url, got it with weights in torch: choose one"
         )
+    if options.release is not None and options.url is None:
+        return stack.enter_context(serve_release(options.release))
     if options.url is not None:
         return stack.enter_context(open_server(options.url, options.release))
     if options.untrained:
@@ -266,13 +274,15 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    what = parser.add_argument_group("what answers (one of three)")
-    model = what.add_mutually_exclusive_group(required=True)
+    what = parser.add_argument_group("what answers (one of four)")
+    model = what.add_mutually_exclusive_group()
     model.add_argument("--checkpoint", type=Path, metavar="DIR", help="trained weights, in torch")
     model.add_argument("--untrained", action="store_true", help="random weights, in torch")
     model.add_argument("--url", metavar="HOST:PORT", help="a running server's gRPC address")
     what.add_argument("--preset", choices=PRESETS, default="tiny", help="sizes of the torch model")
-    what.add_argument("--release", type=Path, metavar="DIR", help="what the server serves")
+    what.add_argument(
+        "--release", type=Path, metavar="DIR", help="a release to serve; with --url, what it serves"
+    )
     what.add_argument("--baselines", action="store_true", help="the paper's Table II rows too")
 
     data = parser.add_argument_group("on what")

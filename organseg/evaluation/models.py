@@ -17,7 +17,14 @@ from organseg.evaluation.provenance import file_sha256
 if TYPE_CHECKING:
     from organseg.networks.checkpoint import Checkpoint
 
-__all__ = ["UNTRAINED_NOTICE", "EvaluatedModel", "load_reference", "make_untrained", "open_server"]
+__all__ = [
+    "UNTRAINED_NOTICE",
+    "EvaluatedModel",
+    "load_reference",
+    "make_untrained",
+    "open_server",
+    "serve_release",
+]
 
 UNTRAINED_NOTICE = (
     "The weights are untrained (seeded random numbers): what follows shows that the evaluation "
@@ -68,6 +75,24 @@ def load_reference(folder: Path, preset_name: str) -> EvaluatedModel:
         f"sha256 of {EXTRACTORS_FILE}": file_sha256(folder / EXTRACTORS_FILE),
     }
     return _reference(checkpoint, facts)
+
+
+@contextmanager
+def serve_release(release: Path) -> Iterator[EvaluatedModel]:
+    """A release on an embedded server of its own, which ends with the block.
+
+    Raises `ReleaseError` and `ServerStartError`.
+    """
+    from organseg.serving.embedded import EmbeddedServer, EnsembleProbe, ServerOptions
+    from organseg.serving.manifest import MODELS_FOLDER, verify_release
+
+    verify_release(release)
+    options = ServerOptions(grpc_port=0, http_port=0, metrics_port=0)
+    with (
+        EmbeddedServer(release / MODELS_FOLDER, options, probe=EnsembleProbe()) as server,
+        open_server(server.grpc_address, release) as model,
+    ):
+        yield model
 
 
 @contextmanager

@@ -35,6 +35,9 @@ LANGUAGE_SPREAD = 4.0
 
 With the default (0.02) an untrained model's attention is so flat that all questions give
 nearly one answer state."""
+KERNEL_SPREAD = 30.0
+"""The same for the organs' kernels: with PyTorch's default they claim nothing, and every untrained
+box is the whole image."""
 
 
 def build_organ_seg(
@@ -52,6 +55,8 @@ def build_organ_seg(
         segmenter = Segmenter(preset.segmenter)
         _place(segmenter)
         extractors = Extractors(preset.extractors, size, cache or default_context_cache())
+        with torch.no_grad():
+            extractors.segment_information.kernel.weight.mul_(KERNEL_SPREAD)
     prompts = PromptBuilder(
         tokenizer,
         bos_id=opening_id,

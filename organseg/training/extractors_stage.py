@@ -22,6 +22,7 @@ from organseg.training.frozen import freeze
 from organseg.training.loop import Batch, Stage
 from organseg.training.losses import (
     answer_loss,
+    attention_loss,
     box_loss,
     dice_loss,
     distillation_loss,
@@ -33,7 +34,7 @@ from organseg.training.packing import ask_together
 from organseg.training.sampling import SliceSampler
 from organseg.training.segmenter_stage import choose_boxes
 from organseg.training.sentences import QuestionBank, asked_answers
-from organseg.training.targets import chosen_masks, place_targets
+from organseg.training.targets import chosen_masks, covered_cells, place_targets
 from organseg.training.vision_language_stage import (
     VALIDATION_QUESTIONS,
     answer_figures,
@@ -52,8 +53,10 @@ def paper_options(options: ExtractorsOptions) -> ExtractorsOptions:
         box_weight=0.0,
         presence_weight=0.0,
         mask_weight=0.0,
+        attention_weight=0.0,
         several_weight=0.0,
         distill_weight=0.0,
+        composed=0.0,
         typos=0.0,
     )
 
@@ -105,6 +108,7 @@ class ExtractorsStage(Stage):
             batch * options.questions,
             rng,
             typos=options.typos,
+            composed=options.composed,
             distilled=0.2 if options.distill_weight else 0.0,
         )
         texts = [
@@ -150,6 +154,10 @@ class ExtractorsStage(Stage):
         boxes, presence = places.boxes, places.presence_logits
         present = batch["present"]
         losses |= self._mask_losses(batch, boxes)
+        if options.attention_weight:
+            logits = places.attention_logits
+            cells = covered_cells(batch["labels"], logits.shape[-1])
+            losses["attention"] = options.attention_weight * attention_loss(logits, cells, present)
         if options.box_weight:
             losses["box"] = options.box_weight * box_loss(boxes, batch["boxes"], present.float())
         if options.presence_weight:

@@ -164,12 +164,16 @@ class ExtractorsOptions:
     """Addition: binary cross-entropy of presence."""
     mask_weight: float = 0.0
     """Addition: binary cross-entropy of the mask."""
+    attention_weight: float = 0.5
+    """Addition: the cells that the organs' queries claim."""
     several_weight: float = 1.0
     """Addition: questions for several organs, as a sum over the right answers."""
     distill_weight: float = 0.5
     """Addition: distance to the text encoder's embedding."""
+    composed: float = 0.25
+    """Addition: share of texts that are a template filled with terms of the glossary."""
     typos: float = 0.12
-    """Share of questions that are mistyped."""
+    """Addition: share of questions that are mistyped."""
     small_learning_rate: float = 1.0
     """Learning rate of the heads relative to the adapters'."""
 

@@ -20,7 +20,7 @@ from torch import nn
 from organseg.contract.presets import Preset
 from organseg.data.splits import Split
 from organseg.errors import CheckpointError
-from organseg.networks.build import LANGUAGE_SPREAD, build_checkpoint
+from organseg.networks.build import KERNEL_SPREAD, LANGUAGE_SPREAD, build_checkpoint
 from organseg.networks.checkpoint import (
     Checkpoint,
     CheckpointCard,
@@ -28,6 +28,7 @@ from organseg.networks.checkpoint import (
     save_checkpoint,
 )
 from organseg.networks.context_cache import FILE_NAME
+from organseg.networks.organ_seg import OrganSeg
 from organseg.networks.original_checkpoints import OriginalFiles, original_checkpoint
 from organseg.networks.text_encoder import encoder_sha256
 from organseg.training.calibrate import calibrate, validation_scores
@@ -45,11 +46,12 @@ from organseg.training.vision_language_stage import VisionLanguageStage, start_f
 
 
 @torch.no_grad()
-def narrow(llava: nn.Module) -> None:
+def narrow(organ_seg: OrganSeg) -> None:
     """Takes back the wide spread of untrained weights: it tells answers apart, and learns badly."""
-    for module in llava.modules():
+    for module in organ_seg.vision_language.llava.modules():
         if isinstance(module, nn.Linear | nn.Embedding):
             module.weight.div_(LANGUAGE_SPREAD)
+    organ_seg.extractors.segment_information.kernel.weight.div_(KERNEL_SPREAD)
 
 
 def attend_plainly(llava: Any) -> None:
@@ -175,7 +177,7 @@ class Pipeline:
 
     def _fresh(self, seed: int) -> Checkpoint:
         checkpoint = build_checkpoint(self.preset, seed=seed)
-        narrow(checkpoint.organ_seg.vision_language.llava)
+        narrow(checkpoint.organ_seg)
         # What a stage adds to the model is seeded, too.
         torch.manual_seed(seed)
         return checkpoint

@@ -150,6 +150,16 @@ def test_a_whole_volume_is_asked_of_a_server_which_says_what_it_serves(
     assert record["notices"] == [UNTRAINED_NOTICE]
 
 
+@pytest.mark.server
+def test_a_release_is_served_for_its_evaluation_and_let_go(release, tmp_path):
+    small = ("--phantom-slices", "2", "--phantom-size", "64", "--slices-per-organ", "1")
+    arguments = ("--release", str(release), "--data", "phantom:1000", *small)
+    assert run(tmp_path, *arguments) == 0
+    record = read_record(tmp_path)
+    assert record["model"].startswith("tiny on python, served")
+    assert record["questions"] > 10
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -158,7 +168,7 @@ def test_a_whole_volume_is_asked_of_a_server_which_says_what_it_serves(
         (("--untrained", "--data", "scan:only_an_image.nii.gz"), "scan:IMAGE,LABELS"),
         (("--untrained", "--data", "shared:no_such_scan"), "shared/data"),
         (("--untrained", "--data", "phantom:1-2", "--data", "phantom:2:mr"), "phantom-2 twice"),
-        (("--untrained", "--data", "phantom:1", "--release", "somewhere"), "--release beside"),
+        (("--untrained", "--data", "phantom:1", "--release", "somewhere"), "--release alone"),
         (("--checkpoint", "no_such_folder", "--data", "phantom:1"), "checkpoint folder"),
         (("--url", "localhost:1", "--data", "phantom:1"), "check the address"),
         (("--url", "localhost:1", "--release", "none", "--data", "phantom:1"), "release folder"),

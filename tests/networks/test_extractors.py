@@ -73,3 +73,39 @@ def test_boxes_depend_on_the_picture_and_on_the_organ(states):
     boxes = read(untrained().extractors, states).boxes
     assert (boxes[0] - boxes[1]).abs().max() > 1e-4
     assert (boxes[0, 0] - boxes[0, 3]).abs().max() > 1e-5
+
+
+def claims_of(left: int, top: int, right: int, bottom: int, side: int = 64) -> torch.Tensor:
+    """Logits float [1, 13, side, side] of a query that is certain of one rectangle of cells."""
+    logits = torch.full((1, 13, side, side), -12.0)
+    logits[..., top:bottom, left:right] = 12.0
+    return logits
+
+
+def test_the_box_of_a_claimed_rectangle_has_its_edges():
+    extractor = untrained().extractors.segment_information
+    logits = claims_of(8, 16, 24, 40)
+    boxes = extractor._outline(logits, logits.amax(dim=(-2, -1)))
+    expected = torch.tensor([8.0, 16.0, 24.0, 40.0]) / 64
+    torch.testing.assert_close(boxes[0, 0], expected, atol=1e-3, rtol=0)
+
+
+def test_the_likeliest_place_gives_a_box_even_where_nothing_is_certain():
+    extractor = untrained().extractors.segment_information
+    logits = claims_of(8, 16, 24, 40) * 0.5 - 9.0
+    boxes = extractor._outline(logits, logits.amax(dim=(-2, -1)))
+    expected = torch.tensor([8.0, 16.0, 24.0, 40.0]) / 64
+    torch.testing.assert_close(boxes[0, 0], expected, atol=0.06, rtol=0)
+
+
+def test_a_cells_claim_is_laid_out_by_row_and_column():
+    extractor = untrained().extractors.segment_information
+    memory = torch.zeros(1, TINY.vision_language.patches, TINY.extractors.width)
+    with torch.inference_mode():
+        plain = extractor._attend(torch.zeros(1, 13, TINY.extractors.width), memory)
+        memory[0, 16 * 3 + 5] = 4.0 * torch.randn(TINY.extractors.width)
+        changed = extractor._attend(torch.zeros(1, 13, TINY.extractors.width), memory) != plain
+    rows, columns = changed.any(dim=1)[0].nonzero(as_tuple=True)
+    cells = TINY.extractors.cells
+    assert {int(row) // cells for row in rows} == {3}
+    assert {int(column) // cells for column in columns} == {5}

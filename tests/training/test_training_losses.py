@@ -9,14 +9,17 @@ import torch
 
 from organseg.training.losses import (
     answer_loss,
+    attention_loss,
     box_loss,
     dice_loss,
     distillation_loss,
     generalised_iou,
+    level_loss,
     mask_cross_entropy,
     quality_loss,
+    tissue_loss,
 )
-from organseg.training.targets import chosen_masks, place_targets
+from organseg.training.targets import chosen_masks, covered_cells, place_targets
 
 
 def halves(side: int = 8) -> torch.Tensor:
@@ -96,3 +99,41 @@ def test_chosen_masks_hold_the_share_of_each_coarse_pixel():
     masks = chosen_masks(labels, torch.tensor([[7, 1]]), 2)
     assert masks[0, 0].tolist() == [[0.25, 0.0], [0.0, 0.0]]
     assert not masks[0, 1].any()
+
+
+def test_claims_cost_little_where_the_organ_is_and_much_elsewhere():
+    masks = torch.zeros(2, 13, 8, 8)
+    masks[0, 0, :4] = 1.0
+    present = masks.flatten(2).any(dim=-1)
+    right = (masks - 0.5) * 30
+    assert attention_loss(right, masks, present) < 0.01
+    false_claim = right.clone()
+    false_claim[1, 5] = 15.0
+    assert attention_loss(false_claim, masks, present) > 1.0
+    assert attention_loss(-right, masks, present) > 10.0
+
+
+def test_unknown_tissues_and_levels_do_not_count():
+    logits, known = torch.zeros(2, 5, 4, 4), torch.zeros(2, 4, 4, dtype=torch.long)
+    assert tissue_loss(logits, known) == 0.0
+    known[1] = 3
+    assert tissue_loss(logits, known) == pytest.approx(math.log(5))
+    levels = torch.tensor([0.0, 1.0])
+    assert level_loss(levels, torch.tensor([math.nan, 1.0])) == 0.0
+    assert level_loss(levels, torch.tensor([math.nan, 3.0])) == pytest.approx(1.95)
+
+
+def test_a_text_without_an_embedding_is_not_distilled():
+    vectors, targets = torch.eye(2), torch.tensor([[1.0, 0.0], [0.0, 0.0]])
+    assert distillation_loss(vectors, targets) == pytest.approx(0.0, abs=1e-6)
+    assert distillation_loss(vectors.flip(0), targets) == pytest.approx(1.0)
+
+
+def test_covered_cells_are_shares():
+    labels = torch.zeros(1, 8, 8, dtype=torch.uint8)
+    labels[0, 2:5, 2:6] = 3
+    cells = covered_cells(labels, 4)
+    assert cells.shape == (1, 13, 4, 4)
+    assert cells[0, 2].tolist()[1] == [0.0, 1.0, 1.0, 0.0]
+    assert cells[0, 2].tolist()[2] == [0.0, 0.5, 0.5, 0.0]
+    assert cells.sum() == 3.0

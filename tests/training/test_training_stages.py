@@ -173,7 +173,7 @@ def test_the_plain_recipe_has_the_papers_two_losses_and_no_more(tmp_path, monkey
     rng = np.random.default_rng(0)
     assert plain(plain.draw(rng, 2)).keys() == {"answer", "dice"}
     assert full(full.draw(rng, 2)).keys() == {
-        "answer", "several", "distill", "dice", "box", "presence",
+        "answer", "several", "distill", "dice", "attention", "box", "presence",
     }  # fmt: skip
     kept = ExtractorsOptions(box_weight=0.3)
     assert paper_options(kept) is kept
