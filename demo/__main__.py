@@ -20,6 +20,7 @@ SAMPLES = HERE / "samples"
 OVERLAYS = HERE / "overlays"
 RESULTS = HERE / "results.json"
 LOG = HERE.parent / "build" / "demo.log"
+RELEASE = HERE.parent / "build" / "releases" / "tiny"
 
 
 @dataclass(frozen=True)
@@ -68,10 +69,9 @@ def main(arguments: list[str] | None = None) -> int:
 def _export() -> Path:
     from export.__main__ import main as export
 
-    release = HERE.parent / "build" / "releases" / "tiny"
-    if export(["--preset", "tiny", "--out", str(release), "--replace"]):
+    if export(["--preset", "tiny", "--out", str(RELEASE), "--replace"]):
         raise OrganSegError("the export failed; its message is above")
-    return release
+    return RELEASE
 
 
 def _ask(release: Path) -> Iterator[Row]:

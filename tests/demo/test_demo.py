@@ -48,6 +48,18 @@ def test_the_demo_answers_every_question_and_leaves_no_server(release, own_resul
     assert not [command for command in commands if str(own_results).encode() in command]
 
 
+def test_the_demo_with_the_shipped_weights_is_right_and_does_not_call_them_untrained(
+    own_results, capsys, monkeypatch
+):
+    monkeypatch.setattr(demo, "RELEASE", own_results / "release")
+    assert demo.main([]) == 0
+    assert "untrained" not in capsys.readouterr().out
+    for row in json.loads((own_results / "results.json").read_text()):
+        assert [organ["name"] for organ in row["organs"]] == (row["asked"] or ["none"])
+        expected = {"not in this slice": "absent_in_image", "none of the 13 organs": "out_of_scope"}
+        assert row["verdict"] == expected.get(row["kind"], "segmented")
+
+
 def test_the_demo_names_a_release_that_is_none(tmp_path, capsys):
     assert demo.main(["--release", str(tmp_path)]) == 1
     assert "demo: wanted a release" in capsys.readouterr().err
