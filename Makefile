@@ -21,7 +21,7 @@ EXTRAS := serve,export,train,evaluation,bench,dev
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo serve test test-gpu check format contract export train evaluate scoreboard bench clean
+.PHONY: help setup demo serve test test-gpu check format contract export train evaluate pictures scoreboard bench clean
 
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -81,6 +81,10 @@ evaluate: $(RELEASE)/manifest.json ## Ask the served release on phantoms and on 
 	$(BIN)/python -m organseg.evaluation --release $(RELEASE) --data shared:ts_mr --every-slice \
 	  --questions names --out docs/results/ts_mr
 	$(BIN)/python -m organseg.evaluation.scoreboard
+
+pictures: demo ## Make the README's pictures again
+	cp demo/overlays/all.png docs/images/demo.png
+	$(BIN)/python -m demo.real
 
 scoreboard: setup ## Render the README's tables from docs/results
 	$(BIN)/python -m organseg.evaluation.scoreboard

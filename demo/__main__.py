@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from demo.questions import QUESTIONS, DemoQuestion
+from demo.sheet import write_sheet
 from organseg.errors import OrganSegError
 from organseg.serving.embedded import EmbeddedServer, EnsembleProbe, ServerOptions
 from organseg.serving.manifest import MODELS_FOLDER, Manifest, verify_release
@@ -19,6 +20,8 @@ HERE = Path(__file__).resolve().parent
 SAMPLES = HERE / "samples"
 OVERLAYS = HERE / "overlays"
 RESULTS = HERE / "results.json"
+SHEET = "all.png"
+"""All overlays in one picture."""
 LOG = HERE.parent / "build" / "demo.log"
 RELEASE = HERE.parent / "build" / "releases" / "tiny"
 
@@ -83,11 +86,14 @@ def _ask(release: Path) -> Iterator[Row]:
         EmbeddedServer(release / MODELS_FOLDER, options, probe=EnsembleProbe()) as server,
         OrganSegClient(server.grpc_address) as client,
     ):
+        answers = []
         for number, asked in enumerate(QUESTIONS, start=1):
             result = client.segment(SAMPLES / asked.image, asked.question)
             overlay = OVERLAYS / f"{number}_{Path(asked.image).stem}.png"
-            result.overlay().save(overlay)
+            answers.append((asked.question, result.overlay()))
+            answers[-1][1].save(overlay)
             yield _row(asked, result, overlay)
+    write_sheet(answers, OVERLAYS / SHEET)
     print("Triton stopped", file=sys.stderr)
 
 
@@ -125,11 +131,11 @@ def _print_table(rows: list[Row], manifest: Manifest) -> None:
         print(
             "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         )
-    print(f"\noverlays: {OVERLAYS}\nresults:  {RESULTS}")
+    print(f"\noverlays: {OVERLAYS}, together: {SHEET}\nresults:  {RESULTS}")
     if not manifest.trained:
         print(
             "\nThe weights are untrained: the flow is real, its answers mean nothing. "
-            "See README.md, “What works today”."
+            "See README.md, “How right it is”."
         )
 
 

@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     weights = parser.add_mutually_exclusive_group()
     weights.add_argument("--checkpoint", type=Path, help="folder with trained weights")
     weights.add_argument("--untrained", action="store_true", help="random weights")
-    parser.add_argument("--seed", type=int, default=0, help="of the random weights")
+    parser.add_argument("--seed", type=int, default=0, help="of random weights (default 0)")
     parser.add_argument("--out", type=Path, required=True, help="the release folder to make")
     parser.add_argument("--replace", action="store_true", help="make an existing release anew")
     options = parser.parse_args(arguments)

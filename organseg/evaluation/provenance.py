@@ -77,7 +77,9 @@ def _commit() -> str:
     head = _git("rev-parse", "HEAD")
     if head is None:
         return "not a checkout"
-    return f"{head[:12]} with uncommitted changes" if _git("status", "--porcelain") else head[:12]
+    # What evaluations themselves write is not code.
+    changed = _git("status", "--porcelain", "--", ".", ":!docs/results", ":!README.md")
+    return f"{head[:12]} with uncommitted changes" if changed else head[:12]
 
 
 def _git(*arguments: str) -> str | None:

@@ -66,6 +66,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not found or not closed:
         print(f"wanted the marks {_BEGIN} and {_END} in README.md: put them in", file=sys.stderr)
         return 1
+    if not any(RESULTS.glob("*/evaluation.json")):
+        print(f"wanted records in {RESULTS.name}/, found none: run make evaluate", file=sys.stderr)
+        return 1
     new = f"\n{render(RESULTS)}\n"
     if options.check:
         if old != new:
@@ -76,7 +79,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def render(results: Path) -> str:
-    """Both tables and where they come from, as Markdown, from the records that are there."""
+    """Both tables and where they come from, as Markdown, from the records that are there.
+
+    `results` holds one at least.
+    """
     records = {
         column: json.loads(path.read_text(encoding="utf-8"))
         for column in _COLUMNS
@@ -112,7 +118,7 @@ def _source(column: _Column, record: dict[str, Any]) -> str:
     provenance = record["provenance"]
     return (
         f"- {column.title}: {record['questions']} questions, {record['patients']} patients, "
-        f"{record['model']}; commit {provenance['commit'].split()[0]}, {provenance['machine']}; "
+        f"{record['model']}; commit {provenance['commit']}; {provenance['machine']}; "
         f"`{provenance['command']}`"
     )
 

@@ -156,7 +156,8 @@ class SegmentInformationExtractor(nn.Module):
         claims = spread.flatten(1, 2) @ kernels.transpose(1, 2) / spread.shape[-1] ** 0.5
         claims = claims.transpose(1, 2) + bias
         claims = claims.unflatten(2, (grid, grid, cells, cells)).transpose(3, 4)
-        return claims.flatten(4, 5).flatten(2, 3).float()
+        laid_out: Tensor = claims.flatten(4, 5).flatten(2, 3).float()
+        return laid_out
 
     def _outline(self, logits: Tensor, strongest: Tensor) -> Tensor:
         """Float [B, 13, 4] edges of what is claimed.
@@ -167,7 +168,8 @@ class SegmentInformationExtractor(nn.Module):
         """
         raised = (_CERTAIN - strongest).clamp(min=0.0).unsqueeze(-1)
         lines = torch.stack([logits.amax(dim=-2), logits.amax(dim=-1)], dim=2)
-        free = functional.logsigmoid(-(lines + raised.unsqueeze(2))).unsqueeze(-1)
+        # Log of 1 - sigmoid. `logsigmoid` is exported as Log(Sigmoid), which is -inf from 17 on.
+        free = -functional.softplus(lines + raised.unsqueeze(2)).unsqueeze(-1)
         side = free.shape[-2]
         # Multiplied and summed, not a matrix product: autocast would round that to bfloat16.
         low = (free * self.outward).sum(dim=-2).exp().sum(dim=-1) / side

@@ -19,13 +19,13 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from tokenizers import AddedToken
+from tokenizers import AddedToken, Tokenizer
 from torch import Tensor, nn
-from transformers import LlavaForConditionalGeneration
+from transformers import AutoTokenizer, LlavaForConditionalGeneration
 
 from organseg.contract.presets import Preset, SegmenterSize, VisionLanguageSize
 from organseg.errors import CheckpointError
-from organseg.networks.build import IMAGE_TOKEN
+from organseg.networks.build import IMAGE_TOKEN, build_organ_seg
 from organseg.networks.checkpoint import TOKENIZER_FILE, Checkpoint, CheckpointCard
 from organseg.networks.context_cache import default_context_cache
 from organseg.networks.extractors import Extractors
@@ -54,19 +54,19 @@ _PROJECTOR = "mlp2x_gelu"
 class OriginalFiles:
     """Where the originals lie."""
 
-    llava_med: Path
+    llava_med: Path | None = None
     """LLaVA-Med's folder."""
-    medsam: Path
+    medsam: Path | None = None
     """MedSAM's `.pth` file."""
 
 
 def original_checkpoint(
     files: OriginalFiles, preset: Preset, *, seed: int = 0, dtype: torch.dtype = torch.float32
 ) -> Checkpoint:
-    """Both originals with fresh extractor heads: the paper's state before fine-tuning.
+    """The originals with fresh extractor heads: the paper's state before fine-tuning.
 
     Args:
-        files: the two originals.
+        files: the originals; a part without one gets seeded random weights.
         preset: the sizes, which the originals must have.
         seed: of the heads.
         dtype: the type that the language model is kept in; heads and segmenter are float32.
@@ -76,16 +76,25 @@ def original_checkpoint(
             weight is missing or unknown; the message names it.
     """
     cache = default_context_cache()
-    vision_language = load_llava_med(files.llava_med, preset.vision_language, dtype=dtype)
-    segmenter = load_medsam(files.medsam, preset.segmenter)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         extractors = Extractors(preset.extractors, preset.vision_language, cache)
+    vision_language = (
+        load_llava_med(files.llava_med, preset.vision_language, dtype=dtype)
+        if files.llava_med
+        else build_organ_seg(preset, seed=seed).vision_language
+    )
+    segmenter = (
+        load_medsam(files.medsam, preset.segmenter)
+        if files.medsam
+        else (build_organ_seg(preset, seed=seed).segmenter)
+    )
+    named = [path.name for path in (files.llava_med, files.medsam) if path]
     card = CheckpointCard(
         preset=preset.name,
         trained=False,
         text_encoder_sha256=cache.encoder_sha256,
-        description=f"{files.llava_med.name} and {files.medsam.name}, heads of seed {seed}",
+        description=f"{' and '.join(named)}, all else of seed {seed}",
     )
     return Checkpoint(card, OrganSeg(preset, vision_language, segmenter, extractors).eval(), cache)
 
@@ -102,9 +111,10 @@ def load_llava_med(
     """
     config = _read_config(folder)
     _demand_sizes(config, size, folder)
-    tokenizer = load_tokenizer(folder / TOKENIZER_FILE)
+    tokenizer = _read_tokenizer(folder)
     tokenizer.add_special_tokens([AddedToken(IMAGE_TOKEN, special=True, normalized=False)])
-    image_id = tokenizer.token_to_id(IMAGE_TOKEN)
+    # Just added, so it is there.
+    image_id: int = tokenizer.token_to_id(IMAGE_TOKEN)  # type: ignore[assignment]
     wanted = llava_config(size, image_token_id=image_id)
     text: Any = wanted.text_config
     for name in ("rms_norm_eps", "rope_theta", "bos_token_id", "eos_token_id", "sliding_window"):
@@ -123,7 +133,7 @@ def load_llava_med(
         patches=size.patches,
         max_tokens=size.max_tokens,
     )
-    return VisionLanguage(llava.eval(), prompts, size).eval()
+    return VisionLanguage(llava, prompts, size).eval()
 
 
 def load_medsam(path: Path, size: SegmenterSize) -> Segmenter:
@@ -134,11 +144,16 @@ def load_medsam(path: Path, size: SegmenterSize) -> Segmenter:
     """
     try:
         weights = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, UnpicklingError) as error:
+    except (OSError, EOFError, RuntimeError, UnpicklingError) as error:
         raise CheckpointError(
             f"wanted MedSAM's weights in {path.name}, could not read them ({error}): give "
             "medsam_vit_b.pth as it is published"
         ) from error
+    if not isinstance(weights, dict):
+        raise CheckpointError(
+            f"wanted a state dict in {path.name}, got a {type(weights).__name__}: give "
+            "medsam_vit_b.pth as it is published"
+        )
     segmenter = Segmenter(size)
     # SAM's own statistics: MedSAM's pre-processing does not use them.
     found = {name: w for name, w in weights.items() if name not in ("pixel_mean", "pixel_std")}
@@ -160,6 +175,22 @@ def _read_config(folder: Path) -> dict[str, Any]:
             "it is published"
         ) from error
     return config
+
+
+def _read_tokenizer(folder: Path) -> Tokenizer:
+    """The folder's `tokenizer.json`, or its `tokenizer.model` converted by transformers."""
+    if (folder / TOKENIZER_FILE).is_file():
+        return load_tokenizer(folder / TOKENIZER_FILE)
+    try:
+        found: Any = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+        converted: Tokenizer = found.backend_tokenizer
+    except (OSError, ValueError, ImportError, AttributeError, KeyError) as error:
+        raise CheckpointError(
+            f"wanted {TOKENIZER_FILE} in {folder.name}, or a tokenizer.model that transformers "
+            f"converts (install sentencepiece), got neither ({type(error).__name__}): copy "
+            "Mistral-7B's tokenizer.json there"
+        ) from error
+    return converted
 
 
 def _demand_sizes(config: dict[str, Any], size: VisionLanguageSize, folder: Path) -> None:

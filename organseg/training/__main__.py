@@ -118,25 +118,33 @@ def _stage_parser(stages: Any, name: str) -> argparse.ArgumentParser:
         "--out", type=Path, default=Path("build/training"), help="the folder of all stages"
     )
     command.add_argument("--preset", choices=sorted(PRESETS), default="tiny", help="the sizes")
-    base = command.add_argument_group("what stage 1 starts from, instead of stage 0's weights")
-    base.add_argument("--base", type=Path, metavar="DIR", help="another training's checkpoint")
-    base.add_argument("--llava-med", type=Path, metavar="DIR", help="LLaVA-Med v1.5 as published")
-    base.add_argument("--medsam", type=Path, metavar="FILE", help="medsam_vit_b.pth as published")
+    if name in ("extractors", "all"):
+        base = command.add_argument_group("what stage 1 starts from, instead of stage 0's weights")
+        base.add_argument("--base", type=Path, metavar="DIR", help="another training's checkpoint")
+        base.add_argument(
+            "--llava-med", type=Path, metavar="DIR", help="LLaVA-Med v1.5 as published"
+        )
+        base.add_argument(
+            "--medsam",
+            type=Path,
+            metavar="FILE",
+            help="medsam_vit_b.pth (--preset medsam)",
+        )
     return command
 
 
 def _base(options: argparse.Namespace) -> Any:
     from organseg.networks.original_checkpoints import OriginalFiles
 
-    originals = (options.llava_med, options.medsam)
-    if all(originals) and options.base is None:
-        return OriginalFiles(*originals)
-    if any(originals):
+    if options.stage not in ("extractors", "all"):
+        return None
+    if not (options.llava_med or options.medsam):
+        return options.base
+    if options.base is not None:
         raise TrainingOptionError(
-            "wanted --llava-med and --medsam together, or --base alone, got another mixture: "
-            "give one or the other"
+            "wanted --base alone, or --llava-med and --medsam, got both: give one or the other"
         )
-    return options.base
+    return OriginalFiles(options.llava_med, options.medsam)
 
 
 _HELP = {

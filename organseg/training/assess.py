@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from organseg.data.questions import Question, load_questions
 from organseg.data.questions import Split as QuestionSplit
-from organseg.networks.checkpoint import Checkpoint, load_checkpoint
+from organseg.networks.checkpoint import Checkpoint
 from organseg.networks.gate import Thresholds, asked_organs
 from organseg.networks.text_encoder import embed
 from organseg.organs import ORGANS
@@ -45,23 +45,23 @@ def assess(pipeline: Pipeline, *, held_out: bool, slices: int = 240) -> Figures:
         held_out: whether the held-out questions are asked, too: for a report, never to choose.
         slices: how many validation slices are looked at.
     """
-    checkpoint = load_checkpoint(pipeline.checkpoint_folder, pipeline.preset)
+    checkpoint = pipeline.trained_checkpoint()
     _, validation = pipeline.samplers()
     rows = validation.spread(slices)
-    cpu = torch.device("cpu")
+    device = _device(checkpoint)
     parts = checkpoint.organ_seg
     places = (parts.vision_language, parts.extractors, validation, rows)
     figures: Figures = {
         "dice_oracle_box": _oracle(checkpoint, validation, rows),
         "dice_predicted_box": _predicted(checkpoint, validation, rows),
-        "places": place_figures(*places, cpu),
+        "places": place_figures(*places, device),
         "presence": _absence(checkpoint, validation, rows),
     }
     asked = {"validation_questions": pipeline.bank().validation}
     if held_out:
         asked["held_out_questions"] = load_questions(QuestionSplit.HELD_OUT)
     for name, questions in asked.items():
-        similarity = ask_on_slices(*places, questions, cpu)
+        similarity = ask_on_slices(*places, questions, device)
         figures[name] = gate_figures(similarity, questions, checkpoint.cache.thresholds)
         figures[f"{name}_text_encoder_alone"] = answer_figures(
             zero_shot(checkpoint, questions), _answers(questions)
@@ -120,7 +120,7 @@ def _oracle(checkpoint: Checkpoint, sampler: SliceSampler, rows: list[int]) -> d
     for start in range(0, len(rows), 8):
         images, labels = sampler.read(rows[start : start + 8])
         segmenter = checkpoint.organ_seg.segmenter
-        found += oracle_dice(segmenter, images, labels, torch.device("cpu"))
+        found += oracle_dice(segmenter, images, labels, _device(checkpoint))
     return _by_organ(found)
 
 
@@ -134,6 +134,7 @@ def _predicted(checkpoint: Checkpoint, sampler: SliceSampler, rows: list[int]) -
         shown = present.nonzero()[:, 0]
         if not len(shown):
             continue
+        images = images.to(_device(checkpoint))
         pixels = resize_grey(images, parts.preset.vision_language.image_size)
         states = parts.vision_language(pixels, [f"Segment the {ORGANS[int(shown[0])].name}."])
         boxes = parts.extractors(states.answer_state, states.patch_states).boxes
@@ -142,7 +143,7 @@ def _predicted(checkpoint: Checkpoint, sampler: SliceSampler, rows: list[int]) -
         )
         logits, _ = parts.segmenter.decode_masks(embeddings, boxes[:, shown])
         full = functional.interpolate(logits, size=labels.shape[-2:], mode="bilinear")
-        drawn, true = full[0] > 0.0, organ_masks(labels)[0, shown]
+        drawn, true = full[0].cpu() > 0.0, organ_masks(labels)[0, shown]
         total = drawn.sum(dim=(-2, -1)) + true.sum(dim=(-2, -1))
         dice = 2.0 * (drawn & true).sum(dim=(-2, -1)) / total
         found += [(int(index), float(value)) for index, value in zip(shown, dice, strict=True)]
@@ -153,13 +154,17 @@ def _absence(checkpoint: Checkpoint, sampler: SliceSampler, rows: list[int]) -> 
     """N-acc and T-acc of absence by the calibrated thresholds, over (slice, organ)."""
     parts = checkpoint.organ_seg
     presence, present, _, _ = predict_places(
-        parts.vision_language, parts.extractors, sampler, rows, torch.device("cpu")
+        parts.vision_language, parts.extractors, sampler, rows, _device(checkpoint)
     )
     offered = presence >= torch.tensor(checkpoint.cache.thresholds.presence)
     return {
         "absent_rejected": float((~offered)[~present].float().mean()),
         "present_offered": float(offered[present].float().mean()),
     }
+
+
+def _device(checkpoint: Checkpoint) -> torch.device:
+    return next(checkpoint.organ_seg.parameters()).device
 
 
 def _by_organ(found: list[tuple[int, float]]) -> dict[str, float]:

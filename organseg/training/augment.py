@@ -20,7 +20,17 @@ from organseg.training.options import AugmentOptions
 def augment(
     images: Tensor, maps: Tensor, rng: np.random.Generator, options: AugmentOptions
 ) -> tuple[Tensor, Tensor]:
-    """Changed images uint8 [B, H, W], and label maps uint8 [B, M, H, W], from the same."""
+    """Changed images, and the maps that belong to them.
+
+    Args:
+        images: uint8 [B, H, W].
+        maps: uint8 [B, M, H, W], M label maps of each image; no new values arise in them.
+        rng: all chance.
+        options: how much is changed.
+
+    Returns:
+        Both again; images and maps move together, and only images change their greys.
+    """
     batch, height, width = images.shape
     grid = functional.affine_grid(
         _transforms(batch, rng, options), [batch, 1, height, width], align_corners=False

@@ -21,6 +21,7 @@ from organseg.errors import DatasetError
 from organseg.imaging.resizing import model_pixels
 from organseg.imaging.volumes import read_nifti
 from organseg.imaging.windowing import Modality as Scanner
+from organseg.organs import LABEL_MAPS
 from organseg.training.options import SlicesOptions
 from organseg.training.slices import (
     MODALITIES,
@@ -36,12 +37,14 @@ def write_dataset_slices(folder: Path, split: Split, options: SlicesOptions) -> 
     """Makes the slice set of a split of `options.dataset`, or goes on where a run was killed.
 
     Patients are split as the evaluation splits them, so none is trained on and evaluated.
-    Volumes are windowed whole, each slice squeezed to a square as serving does.
+    Volumes are windowed whole, each slice squeezed to a square as serving does. The labels must
+    cover all organs: one that they leave out is taught as absent.
 
     Raises:
-        DatasetError: the folder is not laid out as FLARE22, the split is empty, or `folder` holds
-            a slice set that was asked for otherwise.
+        DatasetError: an option names nothing, the folder is not laid out as FLARE22, the split
+            is empty, or `folder` holds a slice set that was asked for otherwise.
     """
+    scanner = _scanner(options)
     scans = [
         scan for scan in find_scans(Path(options.dataset)) if split_of(scan.patient_id) is split
     ]
@@ -57,12 +60,11 @@ def write_dataset_slices(folder: Path, split: Split, options: SlicesOptions) -> 
     make_set(folder, card, sum(counts), options.size, parts=len(scans))
     done: npt.NDArray[np.bool_] = np.load(folder / "done.npy", mmap_mode="r+")
     starts = np.cumsum([0, *counts])
-    is_mr = MODALITY_OF_LABEL_MAP[options.label_map] is Scanner.MR
-    modality = MODALITIES.index(Modality.MR if is_mr else Modality.CT)
+    modality = MODALITIES.index(Modality.MR if scanner is Scanner.MR else Modality.CT)
     for index, scan in enumerate(tqdm(scans, desc=f"{split.value} patients")):
         if done[index]:
             continue
-        volume = load_scan(scan, label_map=options.label_map)
+        volume = load_scan(scan, label_map=options.label_map, modality=scanner)
         put_slices(
             folder,
             slice(int(starts[index]), int(starts[index + 1])),
@@ -76,6 +78,19 @@ def write_dataset_slices(folder: Path, split: Split, options: SlicesOptions) -> 
         done[index] = True
         done.flush()  # type: ignore[attr-defined]
     return open_slices(folder)
+
+
+def _scanner(options: SlicesOptions) -> Scanner:
+    if options.label_map not in LABEL_MAPS:
+        raise DatasetError(
+            f"wanted a label map among {', '.join(sorted(LABEL_MAPS))}, got "
+            f"{options.label_map!r}: use the one of the dataset that the labels come from"
+        )
+    if options.modality not in ("", "ct", "mr"):
+        raise DatasetError(f"wanted the modality ct or mr, got {options.modality!r}: correct it")
+    if options.modality:
+        return Scanner(options.modality.upper())
+    return MODALITY_OF_LABEL_MAP[options.label_map]
 
 
 def _squares(volume: LabelledVolume, size: int) -> dict[str, npt.NDArray[np.uint8]]:

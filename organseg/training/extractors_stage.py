@@ -99,7 +99,7 @@ class ExtractorsStage(Stage):
         return 1.0 if "lora_" in weight_name else self.options.small_learning_rate
 
     def draw(self, rng: np.random.Generator, batch: int) -> Batch:
-        """Slices, for each a question for an organ that it shows, and further questions."""
+        """Slices, organs that they show, and questions, which need not be about them."""
         options = self.options
         images, labels, _, _ = self._training.draw(batch, rng)
         places = place_targets(labels)

@@ -65,14 +65,17 @@ def answer_loss(similarity: Tensor, asked: Tensor, temperature: float) -> Tensor
 
     Args:
         similarity: float [N, 14] cosines.
-        asked: bool [N, 14], the right answers; with several, their probabilities are summed,
-            and each must also be likely on its own.
+        asked: bool [N, 14], the right answers; with several, each is to be equally likely.
         temperature: what the cosines are divided by.
+
+    Returns:
+        The mean over texts; zero, still with a gradient path, where there is none.
     """
     logarithms = (similarity.float() / temperature).log_softmax(dim=-1)
     counts = asked.sum(dim=-1).clamp(min=1)
     # Against the even distribution over the right answers: with one, plain cross-entropy.
-    return -(logarithms * asked).sum(dim=-1).div(counts).mean()
+    losses = -(logarithms * asked).sum(dim=-1).div(counts)
+    return losses.sum() / max(len(losses), 1)
 
 
 def distillation_loss(vectors: Tensor, targets: Tensor) -> Tensor:

@@ -18,12 +18,14 @@ class SlicesOptions:
     """Validation patients, other seeds."""
     slices: int = 36
     """Slices of a phantom."""
-    size: int = 256
-    """Rows and columns of a stored slice."""
+    size: int = 0
+    """Rows and columns of a stored slice; 0: the segmenter's own, up to 512."""
     dataset: str = ""
     """A FLARE22-shaped folder (images/, labels/) to take the slices from, instead of phantoms."""
     label_map: str = "flare22"
     """Whose label values the dataset's are: a key of `organs.LABEL_MAPS`."""
+    modality: str = ""
+    """The dataset's scanner, ct or mr, where its label map does not say it (AMOS holds both)."""
     ct_share: float = 0.75
     """Share of CT-like volumes; the rest is MR-like or of random intensities, half and half."""
     window_jitter_share: float = 0.3

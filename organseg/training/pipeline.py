@@ -4,17 +4,20 @@ OUT/
   slices/train, slices/validation   the slice sets
   segmenter, vision-language        stage 0: state, log, best weights
   extractors                        stage 1: the same, for adapters and heads
-  checkpoint                        what `python -m export --checkpoint` reads
+  checkpoint                        what `python -m export --checkpoint` reads, with a record of
+                                    how it was made (training.json, log/)
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState  # type: ignore[import-untyped]
 from torch import nn
 
 from organseg.contract.presets import Preset
@@ -28,6 +31,7 @@ from organseg.networks.checkpoint import (
     save_checkpoint,
 )
 from organseg.networks.context_cache import FILE_NAME
+from organseg.networks.extractors import Extractors
 from organseg.networks.organ_seg import OrganSeg
 from organseg.networks.original_checkpoints import OriginalFiles, original_checkpoint
 from organseg.networks.text_encoder import encoder_sha256
@@ -37,10 +41,11 @@ from organseg.training.extractors_stage import ExtractorsStage
 from organseg.training.frozen import demand_unchanged, frozen_hashes
 from organseg.training.loop import train
 from organseg.training.options import Recipe
+from organseg.training.record import write_training_record
 from organseg.training.sampling import SliceSampler
 from organseg.training.segmenter_stage import SegmenterStage
 from organseg.training.sentences import QuestionBank
-from organseg.training.slices import open_slices, write_slices
+from organseg.training.slices import open_slices, slices_card, write_slices
 from organseg.training.state import BEST_FILE, load_weights, options_wish, put_weights
 from organseg.training.vision_language_stage import VisionLanguageStage, start_from_encoder
 
@@ -64,6 +69,10 @@ def attend_plainly(llava: Any) -> None:
         llava.set_attn_implementation("eager")
 
 
+LARGEST_SLICE = 512
+"""Rows and columns beyond which scans hold no more, pixels."""
+
+
 class Pipeline:
     """The stages of one preset in one folder."""
 
@@ -84,13 +93,15 @@ class Pipeline:
             base: whose weights stage 1 starts from instead of stage 0's: LLaVA-Med and MedSAM as
                 they are published, or the checkpoint folder of another training.
         """
-        self.out, self.preset, self.recipe, self.base = out, preset, recipe, base
+        self.out, self.preset, self.base = out, preset, base
+        size = recipe.slices.size or min(preset.segmenter.image_size, LARGEST_SLICE)
+        self.recipe = replace(recipe, slices=replace(recipe.slices, size=size))
 
     def write_slices(self) -> None:
         """Stage `slices`."""
         write = write_dataset_slices if self.recipe.slices.dataset else write_slices
         for split in (Split.VALIDATION, Split.TRAIN):
-            write(self.out / "slices" / split.value, split, self.recipe.slices)
+            write(self._slices(split), split, self.recipe.slices)
 
     def train_segmenter(self) -> None:
         """Stage 0, the segmenter."""
@@ -127,7 +138,8 @@ class Pipeline:
         # Seeded: the adapters are new, and so are the heads of the plain recipe.
         torch.manual_seed(loop.seed)
         if recipe.extractors.paper:
-            fresh = self._fresh(loop.seed + 1).organ_seg.extractors
+            size = self.preset.vision_language
+            fresh = Extractors(self.preset.extractors, size, checkpoint.cache)
             checkpoint.organ_seg.extractors.load_state_dict(fresh.state_dict())
         stage = ExtractorsStage(
             checkpoint.organ_seg,
@@ -138,34 +150,52 @@ class Pipeline:
             validation_slices=self.recipe.extractors_loop.validation_slices,
         )
         before = frozen_hashes(stage)
-        folder = self.out / stage.name
-        train(stage, folder, loop, self._wish(recipe.extractors, loop))
+        # A run goes on from its own base only.
+        base = hashlib.sha256(json.dumps(before, sort_keys=True).encode()).hexdigest()
+        wish = self._wish(recipe.extractors, loop)
+        train(stage, self.out / stage.name, loop, {**wish, "base": base})
         demand_unchanged(before, stage)
-        taught_by = Path(recipe.slices.dataset).name or "synthetic phantoms"
+        taught_by = Path(slices_card(self._slices(Split.TRAIN)).get("dataset", "")).name
         description = (
             f"{'plain recipe of the paper' if recipe.extractors.paper else 'full recipe'}, "
-            f"trained on {taught_by} by organseg.training, seed {loop.seed}"
+            f"trained on {taught_by or 'synthetic phantoms'} by organseg.training, "
+            f"seed {loop.seed}"
         )
         card = CheckpointCard(self.preset.name, True, encoder_sha256(), description)
         trained = replace(checkpoint, card=card, organ_seg=checkpoint.organ_seg.eval())
-        save_checkpoint(trained, self.checkpoint_folder, dtype=torch.float16)
-        self._write_recipe()
+        if PartialState().is_main_process:
+            save_checkpoint(trained, self.checkpoint_folder, dtype=torch.float16)
+            write_training_record(self.out, self.checkpoint_folder)
+        PartialState().wait_for_everyone()
 
     def calibrate(self) -> Checkpoint:
         """Stage `calibrate`: thresholds into the checkpoint's context cache, nothing else."""
-        checkpoint = load_checkpoint(self.checkpoint_folder, self.preset)
+        checkpoint = self.trained_checkpoint()
         options = self.recipe.calibration
         _, validation = self.samplers()
         scores = validation_scores(checkpoint, validation, self.bank(), options.slices)
         cache = calibrate(checkpoint.cache, scores, options)
-        cache.save(self.checkpoint_folder / FILE_NAME)
+        if PartialState().is_main_process:
+            cache.save(self.checkpoint_folder / FILE_NAME)
         return replace(checkpoint, cache=cache)
+
+    def trained_checkpoint(self) -> Checkpoint:
+        """What stage 1 wrote, on the GPU where there is one."""
+        checkpoint = load_checkpoint(self.checkpoint_folder, self.preset)
+        checkpoint.organ_seg.to("cuda" if torch.cuda.is_available() else "cpu")
+        return checkpoint
 
     def run_all(self) -> None:
         """Every stage; each goes on where it was killed."""
-        self.write_slices()
-        if self.base is None:
+        # One process makes the slices, however many will train.
+        if PartialState().is_main_process:
+            self.write_slices()
+        PartialState().wait_for_everyone()
+        originals = self.base if isinstance(self.base, OriginalFiles) else OriginalFiles()
+        from_stage_zero = self.base is None or isinstance(self.base, OriginalFiles)
+        if from_stage_zero and originals.medsam is None:
             self.train_segmenter()
+        if from_stage_zero and originals.llava_med is None:
             self.train_vision_language()
         self.train_extractors()
         self.calibrate()
@@ -174,6 +204,9 @@ class Pipeline:
     def checkpoint_folder(self) -> Path:
         """Where stage 1 writes."""
         return self.out / "checkpoint"
+
+    def _slices(self, split: Split) -> Path:
+        return self.out / "slices" / split.value
 
     def _fresh(self, seed: int) -> Checkpoint:
         checkpoint = build_checkpoint(self.preset, seed=seed)
@@ -184,10 +217,7 @@ class Pipeline:
 
     def _starting_point(self) -> Checkpoint:
         if isinstance(self.base, OriginalFiles):
-            loop = self.recipe.extractors_loop
-            # Frozen weights lose nothing that a bfloat16 pass would see.
-            dtype = torch.bfloat16 if loop.bf16 else torch.float32
-            return original_checkpoint(self.base, self.preset, seed=loop.seed, dtype=dtype)
+            return self._from_originals(self.base)
         if self.base is not None:
             checkpoint = load_checkpoint(self.base, self.preset)
             if hasattr(checkpoint.organ_seg.vision_language.llava, "get_base_model"):
@@ -196,14 +226,31 @@ class Pipeline:
                     "give the checkpoint of before stage 1"
                 )
             return checkpoint
-        recipe = self.recipe
-        checkpoint = self._fresh(recipe.extractors_loop.seed)
-        parts = checkpoint.organ_seg
-        segmenter = SegmenterStage(parts.segmenter, *self.samplers(), recipe.segmenter)
-        put_weights(segmenter, load_weights(self.out / segmenter.name / BEST_FILE))
-        words = self._vision_language_stage(checkpoint)
-        put_weights(words, load_weights(self.out / words.name / BEST_FILE))
+        checkpoint = self._fresh(self.recipe.extractors_loop.seed)
+        self._put_segmenter(checkpoint)
+        self._put_vision_language(checkpoint)
         return checkpoint
+
+    def _from_originals(self, files: OriginalFiles) -> Checkpoint:
+        """The originals; what is not among them comes from stage 0."""
+        loop = self.recipe.extractors_loop
+        # Frozen weights lose nothing that a bfloat16 pass would see.
+        dtype = torch.bfloat16 if loop.bf16 else torch.float32
+        checkpoint = original_checkpoint(files, self.preset, seed=loop.seed, dtype=dtype)
+        if files.medsam is None:
+            self._put_segmenter(checkpoint)
+        if files.llava_med is None:
+            self._put_vision_language(checkpoint)
+        return checkpoint
+
+    def _put_segmenter(self, checkpoint: Checkpoint) -> None:
+        parts, recipe = checkpoint.organ_seg, self.recipe.segmenter
+        stage = SegmenterStage(parts.segmenter, *self.samplers(), recipe)
+        put_weights(stage, load_weights(self.out / stage.name / BEST_FILE))
+
+    def _put_vision_language(self, checkpoint: Checkpoint) -> None:
+        stage = self._vision_language_stage(checkpoint)
+        put_weights(stage, load_weights(self.out / stage.name / BEST_FILE))
 
     def _vision_language_stage(self, checkpoint: Checkpoint) -> VisionLanguageStage:
         parts = checkpoint.organ_seg
@@ -222,7 +269,7 @@ class Pipeline:
         """Training and validation slices, opened once."""
         if not hasattr(self, "_made_samplers"):
             training, validation = (
-                SliceSampler(open_slices(self.out / "slices" / split.value), self.recipe.augment)
+                SliceSampler(open_slices(self._slices(split)), self.recipe.augment)
                 for split in (Split.TRAIN, Split.VALIDATION)
             )
             self._made_samplers = (training, validation)
@@ -236,7 +283,3 @@ class Pipeline:
 
     def _wish(self, *options: Any) -> dict[str, Any]:
         return {"preset": self.preset.name, **options_wish(self.recipe.augment, *options)}
-
-    def _write_recipe(self) -> None:
-        text = json.dumps({"preset": self.preset.name, **asdict(self.recipe)}, indent=2)
-        (self.checkpoint_folder / "training.json").write_text(text + "\n", encoding="utf-8")

@@ -24,11 +24,11 @@ class Drawn(NamedTuple):
     """Changed slices of one batch."""
 
     images: Tensor
-    """uint8 [B, 256, 256]."""
+    """uint8 [B, S, S]."""
     labels: Tensor
-    """uint8 [B, 256, 256], organ ids."""
+    """uint8 [B, S, S], organ ids."""
     tissues: Tensor
-    """uint8 [B, 256, 256], the phantom's tissues; 0 everywhere where they are not known."""
+    """uint8 [B, S, S], the phantom's tissues; 0 everywhere where they are not known."""
     levels: Tensor
     """float32 [B], mm above vertebra L1; NaN where it is not known."""
 

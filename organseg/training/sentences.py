@@ -117,7 +117,7 @@ class QuestionBank:
 
     def few(self, count: int) -> tuple[Question, ...]:
         """At most `count` of the questions held apart, spread evenly."""
-        return self.validation[:: max(1, len(self.validation) // count)]
+        return self.validation[:: max(1, -(-len(self.validation) // count))]
 
     def draw(
         self,

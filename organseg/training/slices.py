@@ -114,6 +114,12 @@ def open_slices(folder: Path) -> SliceSet:
     return SliceSet(**arrays)
 
 
+def slices_card(folder: Path) -> dict[str, Any]:
+    """What a slice set was asked for as."""
+    card: dict[str, Any] = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+    return card
+
+
 def render_slices(
     phantom: Phantom, options: SlicesOptions
 ) -> tuple[npt.NDArray[np.uint8], Modality]:

@@ -114,13 +114,16 @@ class VisionLanguageStage(Stage):
         alone, _ = ask_together(self.vision_language, None, batch["alone"])
         alone = alone.flatten(0, 1)
         asked = len(batch["behind_images"])
-        states, patches, answers = [], [], []
+        states: list[Tensor] = []
+        patches: list[Tensor] = []
+        answers: list[Tensor] = []
         if asked:
             behind, seen = ask_together(
                 self.vision_language, pixels[:asked], batch["behind_images"]
             )
             states.append(behind.flatten(0, 1))
             answers.append(behind[:, 0])
+            assert seen is not None  # Images were given.
             patches.append(seen)
         if asked < len(pixels):
             patches.append(look(self.vision_language, pixels[asked:]))
@@ -209,7 +212,7 @@ def place_figures(
     known = [rank for rank in ranks if rank is not None]
     return {
         "box_iou": float(iou[present].mean()) if present.any() else 0.0,
-        "box_giou": float(generalised_iou(boxes, truths)[present].mean()),
+        "box_giou": float(generalised_iou(boxes, truths)[present].mean()) if present.any() else 0.0,
         "presence_auc": float(np.mean(known)) if known else 0.5,
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 
 import numpy as np
 import pytest
@@ -109,3 +110,25 @@ def test_a_cells_claim_is_laid_out_by_row_and_column():
     cells = TINY.extractors.cells
     assert {int(row) // cells for row in rows} == {3}
     assert {int(column) // cells for column in columns} == {5}
+
+
+def test_the_exported_outline_is_finite_however_certain_a_claim_is(tmp_path):
+    import onnxruntime
+
+    extractor = untrained().extractors.segment_information
+
+    class Outline(torch.nn.Module):
+        def forward(self, logits):
+            return extractor._outline(logits, logits.amax(dim=(-2, -1)))
+
+    logits = torch.cat([claims_of(8, 16, 24, 40) * scale for scale in (0.1, 2.0, 10.0)])
+    path = tmp_path / "outline.onnx"
+    with warnings.catch_warnings():
+        # The exporter's own notices are not ours to mend.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(Outline(), (logits,), str(path), dynamo=True, verbose=False)
+    session = onnxruntime.InferenceSession(str(path))
+    (boxes,) = session.run(None, {session.get_inputs()[0].name: logits.numpy()})
+    expected = Outline()(logits).numpy()
+    np.testing.assert_allclose(boxes, expected, atol=1e-5)
+    assert np.isfinite(boxes).all()

@@ -11,7 +11,6 @@ from original_files import write_originals
 from safetensors.torch import load_file, save_file
 from training_toys import TOY
 
-from organseg.contract.presets import LLAVA_MED_7B
 from organseg.errors import CheckpointError
 from organseg.networks.original_checkpoints import OriginalFiles, original_checkpoint
 
@@ -121,7 +120,15 @@ def test_a_pickle_that_would_run_code_is_not_run(originals, tmp_path):
     assert not (tmp_path / "trapped").exists()
 
 
-def test_the_published_sizes_are_those_of_the_large_preset():
-    size = LLAVA_MED_7B.vision_language
-    assert (size.width, size.depth, size.heads, size.key_value_heads) == (4096, 32, 32, 8)
-    assert size.vocabulary > 32000 > size.vocabulary - 128
+def test_medsam_alone_goes_with_a_language_model_of_our_own(originals):
+    files, parts = originals
+    loaded = original_checkpoint(OriginalFiles(medsam=files.medsam), PRESET)
+    assert "medsam_toy" in loaded.card.description
+    for name, weight in parts.segmenter.state_dict().items():
+        assert torch.equal(loaded.organ_seg.segmenter.state_dict()[name], weight)
+
+
+def test_a_folder_without_a_tokenizer_is_told_what_to_copy(copied):
+    (copied.llava_med / "tokenizer.json").unlink()
+    with pytest.raises(CheckpointError, match=r"Mistral-7B's tokenizer\.json"):
+        original_checkpoint(copied, PRESET)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ def options(tmp_path_factory):
 def test_every_slice_of_a_splits_patients_is_there_and_no_other(options, tmp_path):
     scans = find_scans(Path(options.dataset))
     for split in (Split.TRAIN, Split.VALIDATION):
+        seen = 0
         chosen = [scan for scan in scans if split_of(scan.patient_id) is split]
         slices = write_dataset_slices(tmp_path / split.value, split, options)
         assert len(slices) == 4 * len(chosen)
@@ -37,9 +39,11 @@ def test_every_slice_of_a_splits_patients_is_there_and_no_other(options, tmp_pat
             own = slices.labels[slices.patients == number]
             assert set(np.unique(own)) <= set(np.unique(load_scan(scan).labels))
             liver = (own == 1).any(axis=0)
+            seen += int(liver.any())
             if liver.any():
                 # The liver is on the patient's right: the left half of the picture.
                 assert np.flatnonzero(liver.any(axis=0)).mean() < 24
+        assert seen
 
 
 def test_a_killed_run_goes_on(options, tmp_path, monkeypatch):
@@ -56,7 +60,15 @@ def test_a_killed_run_goes_on(options, tmp_path, monkeypatch):
         patch.setattr(dataset_slices, "load_scan", load_two)
         with pytest.raises(KeyboardInterrupt):
             write_dataset_slices(tmp_path / "killed", Split.TRAIN, options)
+    redone = []
+
+    def load_counted(*arguments, **settings):
+        redone.append(arguments)
+        return load(*arguments, **settings)
+
+    monkeypatch.setattr(dataset_slices, "load_scan", load_counted)
     again = write_dataset_slices(tmp_path / "killed", Split.TRAIN, options)
+    assert len(redone) == len(set(whole.patients.tolist())) - len(calls)
     assert (again.images == whole.images).all()
     assert (again.labels == whole.labels).all()
 
@@ -69,3 +81,9 @@ def test_a_set_too_small_for_the_split_is_refused(tmp_path):
     empty = next(split for split in Split if split is not split_of(scan.patient_id))
     with pytest.raises(DatasetError, match="got none"):
         write_dataset_slices(tmp_path / "slices", empty, options)
+
+
+def test_an_unknown_label_map_is_refused_before_anything_is_written(options, tmp_path):
+    with pytest.raises(DatasetError, match="flare23"):
+        write_dataset_slices(tmp_path / "x", Split.TRAIN, replace(options, label_map="flare23"))
+    assert not (tmp_path / "x").exists()

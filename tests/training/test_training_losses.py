@@ -137,3 +137,10 @@ def test_covered_cells_are_shares():
     assert cells[0, 2].tolist()[1] == [0.0, 1.0, 1.0, 0.0]
     assert cells[0, 2].tolist()[2] == [0.0, 0.5, 0.5, 0.0]
     assert cells.sum() == 3.0
+
+
+def test_no_text_costs_nothing_and_still_has_a_gradient_path():
+    similarity = torch.zeros(0, 14, requires_grad=True)
+    loss = answer_loss(similarity, torch.zeros(0, 14, dtype=torch.bool), 0.1)
+    loss.backward()
+    assert loss == 0.0

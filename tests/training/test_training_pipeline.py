@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -63,7 +64,11 @@ def test_the_checkpoint_is_complete_and_says_that_it_was_trained(trained):
     assert checkpoint.card.trained
     assert "phantoms" in checkpoint.card.description
     assert (folder / "adapter" / "adapter_model.safetensors").is_file()
-    assert (folder / "training.json").is_file()
+    record = json.loads((folder / "training.json").read_text())
+    assert record["stages"].keys() == {"segmenter", "vision-language", "extractors"}
+    assert record["slices"]["volumes"] == 2
+    assert record["stages"]["segmenter"]["options"]["SegmenterOptions.boxes"] == 2
+    assert (folder / "log" / "vision-language" / "train.csv").read_text().startswith("step,")
     assert checkpoint.cache.thresholds.presence != (0.5,) * 13
 
 
@@ -111,6 +116,18 @@ def test_stage_one_trains_on_given_base_weights_and_by_the_plain_recipe(trained,
     assert card.description.startswith("plain recipe")
     header = (tmp_path / "extractors" / "train.csv").read_text().splitlines()[0]
     assert header == "step,minutes,rate,loss,answer,dice"
+
+
+def test_a_run_does_not_go_on_from_another_base(trained, tmp_path):
+    (tmp_path / "slices").symlink_to(trained.out / "slices")
+    for seed, wanted in ((3, None), (4, "base")):
+        save_checkpoint(build_checkpoint(TOY, seed=seed), tmp_path / f"base{seed}")
+        pipeline = toy_pipeline(tmp_path, base=tmp_path / f"base{seed}")
+        if wanted is None:
+            pipeline.train_extractors()
+        else:
+            with pytest.raises(CheckpointError, match=wanted):
+                pipeline.train_extractors()
 
 
 def test_a_base_with_an_adapter_is_refused(trained, tmp_path):

@@ -117,7 +117,7 @@ def _organ_ids(topic: str, path: Path) -> tuple[int, ...]:
 
 def _demand_slots(templates: Sequence[str], slots: tuple[str, ...], path: Path) -> None:
     for template in templates:
-        if any(template.count(slot) != 1 for slot in slots):
+        if template.count("{") != len(slots) or any(template.count(slot) != 1 for slot in slots):
             raise DatasetError(
                 f"wanted each of {', '.join(slots)} once in every template of {path.name}, got "
                 f"{template!r}: correct it"

@@ -1,0 +1,56 @@
+"""How a checkpoint was made: a record and the logs, put beside its weights."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from organseg.data.splits import Split
+from organseg.training.slices import slices_card
+from organseg.training.state import STATE_FILE
+
+RECORD_FILE = "training.json"
+LOG_FOLDER = "log"
+_STAGES = ("segmenter", "vision-language", "extractors")
+_LOGS = ("train.csv", "validation.csv")
+
+
+def write_training_record(out: Path, checkpoint: Path) -> None:
+    """Writes `training.json` and `log/STAGE/*.csv` into a checkpoint's folder.
+
+    Args:
+        out: the folder of all stages; a stage that was not run there is left out.
+        checkpoint: the checkpoint's folder.
+    """
+    stages: dict[str, Any] = {}
+    for stage in _STAGES:
+        if not (out / stage / STATE_FILE).is_file():
+            continue
+        state = torch.load(out / stage / STATE_FILE, map_location="cpu", weights_only=True)
+        stages[stage] = {
+            "steps": state["step"],
+            "minutes": round(state["seconds"] / 60.0, 1),
+            "best_validation_score": round(float(state["best_score"]), 4),
+            "options": state["wish"],
+        }
+        for name in _LOGS:
+            if (out / stage / name).is_file():
+                (checkpoint / LOG_FOLDER / stage).mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(out / stage / name, checkpoint / LOG_FOLDER / stage / name)
+    record = {
+        "preset": stages["extractors"]["options"]["preset"],
+        "slices": slices_card(out / "slices" / Split.TRAIN.value),
+        "stages": stages,
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs, "
+        f"{torch.cuda.device_count()} GPUs",
+        "versions": {name: version(name) for name in ("torch", "transformers", "peft", "numpy")},
+    }
+    text = json.dumps(record, indent=2)
+    (checkpoint / RECORD_FILE).write_text(text + "\n", encoding="utf-8")
