@@ -13,7 +13,7 @@ class SlicesOptions:
     """Stage `slices`: how many phantoms, and how they are rendered."""
 
     volumes: int = 1200
-    """Training patients."""
+    """Training phantoms."""
     validation_volumes: int = 40
     """Validation patients, other seeds."""
     slices: int = 36
@@ -118,7 +118,7 @@ class VisionLanguageOptions:
     """Images of each batch that questions are asked about; the others teach places alone."""
     questions: int = 12
     """Questions and sentences asked about each of them, sharing its prefix."""
-    text_batch: int = 96
+    text_batch: int = 72
     """Questions and sentences of the pass over text alone that goes with each batch."""
     typos: float = 0.12
     """Share of questions that are mistyped."""
@@ -203,19 +203,30 @@ class Recipe:
     segmenter: SegmenterOptions = field(default_factory=SegmenterOptions)
     """Stage `segmenter`."""
     segmenter_loop: LoopOptions = field(
-        default_factory=lambda: LoopOptions(steps=20000, learning_rate=5e-4)
+        default_factory=lambda: LoopOptions(
+            steps=20000,
+            minutes=56.0,
+            batch=4,
+            learning_rate=1e-3,
+            validate_every=500,
+            validation_slices=80,
+        )
     )
     """Its loop."""
     vision_language: VisionLanguageOptions = field(default_factory=VisionLanguageOptions)
     """Stage `vision-language`."""
     vision_language_loop: LoopOptions = field(
-        default_factory=lambda: LoopOptions(steps=30000, learning_rate=6e-4)
+        default_factory=lambda: LoopOptions(
+            steps=20000, minutes=88.0, batch=10, learning_rate=1e-3, validate_every=400
+        )
     )
     """Its loop."""
     extractors: ExtractorsOptions = field(default_factory=ExtractorsOptions)
     """Stage `extractors`."""
     extractors_loop: LoopOptions = field(
-        default_factory=lambda: LoopOptions(steps=6000, learning_rate=3e-4)
+        default_factory=lambda: LoopOptions(
+            steps=20000, minutes=12.0, batch=6, learning_rate=3e-4, validate_every=150
+        )
     )
     """Its loop."""
     calibration: CalibrationOptions = field(default_factory=CalibrationOptions)

@@ -213,17 +213,21 @@ def composed_texts(glossary: Glossary, count: int, seed: int = 0) -> list[str]:
 
 
 def embed_once(texts: Sequence[str], folder: Path) -> npt.NDArray[np.float32]:
-    """The text encoder's unit vectors, float32 [N, E], from `folder` where they are kept."""
-    digest = hashlib.sha256("\n".join([encoder_sha256(), *texts]).encode()).hexdigest()
-    path = folder / f"embeddings_{digest[:16]}.npy"
-    if not path.is_file():
-        vectors = embed(texts)
+    """The text encoder's unit vectors, float32 [N, E]; `folder` keeps those of every text seen."""
+    path = folder / f"embeddings_{encoder_sha256()[:16]}.npz"
+    known: dict[str, npt.NDArray[np.float32]] = {}
+    if path.is_file():
+        with np.load(path) as stored:
+            known = dict(zip(stored["digests"].tolist(), stored["vectors"], strict=True))
+    digests = [hashlib.sha256(text.encode()).hexdigest()[:32] for text in texts]
+    missing = {key: text for key, text in zip(digests, texts, strict=True) if key not in known}
+    if missing:
+        known |= dict(zip(missing, embed(list(missing.values())), strict=True))
         folder.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(f".{os.getpid()}.npy")
-        np.save(temporary, vectors)
+        temporary = path.with_suffix(f".{os.getpid()}.npz")
+        np.savez(temporary, digests=list(known), vectors=np.stack(list(known.values())))
         os.replace(temporary, path)
-    found: npt.NDArray[np.float32] = np.load(path)
-    return found
+    return np.stack([known[key] for key in digests])
 
 
 def _described() -> list[str]:

@@ -102,4 +102,4 @@ def test_texts_are_embedded_once(tmp_path, monkeypatch):
     for _ in range(2):
         assert embed_once(["a", "b"], tmp_path).shape == (2, 384)
     embed_once(["a", "c"], tmp_path)
-    assert calls == [2, 2]
+    assert calls == [2, 1]
