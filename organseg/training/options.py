@@ -118,13 +118,13 @@ class VisionLanguageOptions:
     """Images of each batch that questions are asked about; the others teach places alone."""
     questions: int = 12
     """Questions and sentences asked about each of them, sharing its prefix."""
-    text_batch: int = 72
+    text_batch: int = 120
     """Questions and sentences of the pass over text alone that goes with each batch."""
     typos: float = 0.12
     """Share of questions that are mistyped."""
-    composed: float = 0.35
+    composed: float = 0.2
     """Share of texts that are a template filled with terms of the glossary."""
-    distilled: float = 0.3
+    distilled: float = 0.12
     """Share of texts that have no label, only the text encoder's embedding."""
     answer_weight: float = 1.0
     """Weight of the 14 classes' cross-entropy."""
