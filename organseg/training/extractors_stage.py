@@ -109,7 +109,7 @@ class ExtractorsStage(Stage):
             rng,
             typos=options.typos,
             composed=options.composed,
-            distilled=0.2 if options.distill_weight else 0.0,
+            distilled=0.1 if options.distill_weight else 0.0,
         )
         texts = [
             list(further.texts[row * options.questions : (row + 1) * options.questions])

@@ -172,7 +172,7 @@ class ExtractorsOptions:
     """Addition: questions for several organs, as a sum over the right answers."""
     distill_weight: float = 0.5
     """Addition: distance to the text encoder's embedding."""
-    composed: float = 0.25
+    composed: float = 0.2
     """Addition: share of texts that are a template filled with terms of the glossary."""
     typos: float = 0.12
     """Addition: share of questions that are mistyped."""
