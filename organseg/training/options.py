@@ -225,7 +225,7 @@ class Recipe:
     """Stage `extractors`."""
     extractors_loop: LoopOptions = field(
         default_factory=lambda: LoopOptions(
-            steps=20000, minutes=12.0, batch=6, learning_rate=3e-4, validate_every=150
+            steps=20000, minutes=13.0, batch=6, learning_rate=4e-4, validate_every=200
         )
     )
     """Its loop."""

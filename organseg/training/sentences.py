@@ -28,7 +28,7 @@ from organseg.networks.context_cache import load_descriptions
 from organseg.networks.text_encoder import embed, encoder_sha256
 from organseg.organs import ANSWERS, NONE
 
-VALIDATION_SHARE = 0.12
+VALIDATION_SHARE = 0.04
 """Share of facts whose questions are held apart to choose by."""
 
 _IN_SCOPE_SHARE = 0.78
