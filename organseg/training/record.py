@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import shutil
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,8 @@ RECORD_FILE = "training.json"
 LOG_FOLDER = "log"
 _STAGES = ("segmenter", "vision-language", "extractors")
 _LOGS = ("train.csv", "validation.csv")
+_STEPS_KEPT = 5
+"""Of how many steps one is kept in the checkpoint's copy of a log."""
 
 
 def write_training_record(out: Path, checkpoint: Path) -> None:
@@ -43,7 +44,10 @@ def write_training_record(out: Path, checkpoint: Path) -> None:
         for name in _LOGS:
             if (out / stage / name).is_file():
                 (checkpoint / LOG_FOLDER / stage).mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(out / stage / name, checkpoint / LOG_FOLDER / stage / name)
+                lines = (out / stage / name).read_text(encoding="utf-8").splitlines(keepends=True)
+                every = _STEPS_KEPT if name == "train.csv" else 1
+                kept = "".join(lines[:1] + lines[1::every])
+                (checkpoint / LOG_FOLDER / stage / name).write_text(kept, encoding="utf-8")
     record = {
         "preset": stages["extractors"]["options"]["preset"],
         "slices": slices_card(out / "slices" / Split.TRAIN.value),
