@@ -71,7 +71,7 @@ format: setup ## Put all code into the house style
 contract: setup ## Render configs and docs/contract.md from organseg/contract
 	$(BIN)/python -m organseg.contract
 
-train: setup ## Train tiny again from nothing, about four hours on two cores (OUT=build/training)
+train: setup ## Train tiny again from nothing, under three hours on two cores (OUT=build/training)
 	$(BIN)/python -m organseg.training all --out $(OUT) --seed 0 $(ARGS)
 
 evaluate: $(RELEASE)/manifest.json ## Ask the served release on phantoms and on real scans

@@ -21,14 +21,17 @@ class DemoQuestion:
 
 QUESTIONS: tuple[DemoQuestion, ...] = (
     DemoQuestion(
-        "ct_middle_abdomen.png", "Which organ stores bile?", "by function", ("gallbladder",)
+        "ct_middle_abdomen.png", "Which gland makes insulin?", "by function", ("pancreas",)
     ),
     DemoQuestion("ct_upper_abdomen.png", "Segment the spleen.", "by name", ("spleen",)),
     DemoQuestion(
-        "ct_middle_abdomen.png",
-        "Outline the liver and the left kidney.",
+        "ct_upper_abdomen.png",
+        "Outline the liver and the spleen.",
         "two organs at once",
-        ("liver", "left kidney"),
+        ("liver", "spleen"),
+    ),
+    DemoQuestion(
+        "ct_lower_abdomen.png", "Which kidney lies on the right?", "by side", ("right kidney",)
     ),
     DemoQuestion("ct_pelvis.png", "Where is the liver?", "not in this slice", ("liver",)),
     DemoQuestion(

@@ -26,6 +26,8 @@ examples:
       from nothing to a calibrated checkpoint in build/training/checkpoint
   python -m organseg.training segmenter --minutes 15
       one stage, with a budget of wall-clock time
+  python -m organseg.training all --start export/checkpoints/tiny --segmenter-minutes 60
+      longer, from the weights that come with the repository
   python -m organseg.training extractors --out build/paper --base CHECKPOINT --paper
       the plain recipe of the paper on given base weights
   python -m organseg.training calibrate
@@ -64,7 +66,8 @@ def _run(options: argparse.Namespace) -> None:
     from organseg.training.pipeline import Pipeline
 
     preset, recipe = preset_by_name(options.preset), _recipe(options)
-    pipeline = Pipeline(options.out, preset, recipe, base=_base(options))
+    start = getattr(options, "start", None)
+    pipeline = Pipeline(options.out, preset, recipe, base=_base(options), start=start)
     if options.stage == "assess":
         write_figures(
             assess(pipeline, held_out=options.held_out, slices=options.slices), options.out
@@ -118,6 +121,10 @@ def _stage_parser(stages: Any, name: str) -> argparse.ArgumentParser:
         "--out", type=Path, default=Path("build/training"), help="the folder of all stages"
     )
     command.add_argument("--preset", choices=sorted(PRESETS), default="tiny", help="the sizes")
+    if name in ("segmenter", "vision-language", "all"):
+        command.add_argument(
+            "--start", type=Path, metavar="DIR", help="checkpoint that stage 0 goes on from"
+        )
     if name in ("extractors", "all"):
         base = command.add_argument_group("what stage 1 starts from, instead of stage 0's weights")
         base.add_argument("--base", type=Path, metavar="DIR", help="another training's checkpoint")

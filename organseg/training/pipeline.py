@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from accelerate import PartialState  # type: ignore[import-untyped]
+from peft import PeftModel
 from torch import nn
 
 from organseg.contract.presets import Preset
@@ -32,6 +33,7 @@ from organseg.networks.checkpoint import (
 )
 from organseg.networks.context_cache import FILE_NAME
 from organseg.networks.extractors import Extractors
+from organseg.networks.lora import merge_lora
 from organseg.networks.organ_seg import OrganSeg
 from organseg.networks.original_checkpoints import OriginalFiles, original_checkpoint
 from organseg.networks.text_encoder import encoder_sha256
@@ -83,6 +85,7 @@ class Pipeline:
         recipe: Recipe,
         *,
         base: Path | OriginalFiles | None = None,
+        start: Path | None = None,
     ) -> None:
         """Names folder, preset and options.
 
@@ -92,8 +95,10 @@ class Pipeline:
             recipe: all options.
             base: whose weights stage 1 starts from instead of stage 0's: LLaVA-Med and MedSAM as
                 they are published, or the checkpoint folder of another training.
+            start: the checkpoint folder whose weights stage 0 goes on from, its adapter merged;
+                by default it begins from nothing.
         """
-        self.out, self.preset, self.base = out, preset, base
+        self.out, self.preset, self.base, self.start = out, preset, base, start
         size = recipe.slices.size or min(preset.segmenter.image_size, LARGEST_SLICE)
         self.recipe = replace(recipe, slices=replace(recipe.slices, size=size))
 
@@ -106,7 +111,7 @@ class Pipeline:
     def train_segmenter(self) -> None:
         """Stage 0, the segmenter."""
         recipe = self.recipe
-        organ_seg = self._fresh(recipe.segmenter_loop.seed).organ_seg
+        organ_seg = self._beginning(recipe.segmenter_loop.seed).organ_seg
         stage = SegmenterStage(
             organ_seg.segmenter,
             *self.samplers(),
@@ -119,9 +124,9 @@ class Pipeline:
     def train_vision_language(self) -> None:
         """Stage 0, the vision-language model."""
         recipe = self.recipe
-        checkpoint = self._fresh(recipe.vision_language_loop.seed)
+        checkpoint = self._beginning(recipe.vision_language_loop.seed)
         stage = self._vision_language_stage(checkpoint)
-        if recipe.vision_language.encoder_embeddings:
+        if recipe.vision_language.encoder_embeddings and self.start is None:
             start_from_encoder(checkpoint.organ_seg.vision_language)
         wish = self._wish(recipe.vision_language, recipe.vision_language_loop)
         train(stage, self.out / stage.name, recipe.vision_language_loop, wish)
@@ -215,6 +220,19 @@ class Pipeline:
         torch.manual_seed(seed)
         return checkpoint
 
+    def _beginning(self, seed: int) -> Checkpoint:
+        """What stage 0 begins with: random weights, or another training's."""
+        if self.start is None:
+            return self._fresh(seed)
+        checkpoint = load_checkpoint(self.start, self.preset)
+        vision_language = checkpoint.organ_seg.vision_language
+        if isinstance(vision_language.llava, PeftModel):
+            vision_language.llava = merge_lora(vision_language.llava)
+        for weight in checkpoint.organ_seg.parameters():
+            weight.requires_grad_(True)
+        torch.manual_seed(seed)
+        return checkpoint
+
     def _starting_point(self) -> Checkpoint:
         if isinstance(self.base, OriginalFiles):
             return self._from_originals(self.base)
@@ -282,4 +300,5 @@ class Pipeline:
         return self._made_bank
 
     def _wish(self, *options: Any) -> dict[str, Any]:
-        return {"preset": self.preset.name, **options_wish(self.recipe.augment, *options)}
+        wish = {"preset": self.preset.name, **options_wish(self.recipe.augment, *options)}
+        return wish if self.start is None else {**wish, "start": self.start.name}

@@ -52,8 +52,8 @@ def trained(tmp_path_factory):
         yield pipeline
 
 
-def toy_pipeline(out, recipe=RECIPE, base=None, preset=TOY):
-    pipeline = Pipeline(out, preset, recipe, base=base)
+def toy_pipeline(out, recipe=RECIPE, base=None, preset=TOY, start=None):
+    pipeline = Pipeline(out, preset, recipe, base=base, start=start)
     pipeline._made_bank = QuestionBank(out / "embeddings", sentences=20, questions=few_questions())
     return pipeline
 
@@ -116,6 +116,24 @@ def test_stage_one_trains_on_given_base_weights_and_by_the_plain_recipe(trained,
     assert card.description.startswith("plain recipe")
     header = (tmp_path / "extractors" / "train.csv").read_text().splitlines()[0]
     assert header == "step,minutes,rate,loss,answer,dice"
+
+
+def test_stage_zero_goes_on_from_a_checkpoint_with_its_adapter_merged(trained, tmp_path):
+    (tmp_path / "slices").symlink_to(trained.out / "slices")
+    pipeline = toy_pipeline(tmp_path, start=trained.checkpoint_folder)
+    begun = pipeline._beginning(0).organ_seg
+    pixels = torch.randint(0, 255, (1, 48, 48), dtype=torch.uint8)
+    loaded = load_checkpoint(trained.checkpoint_folder, TOY).organ_seg
+    with torch.no_grad():
+        for one, other in zip(
+            begun.vision_language(pixels, ["liver"]),
+            loaded.vision_language(pixels, ["liver"]),
+            strict=True,
+        ):
+            torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+    assert all(weight.requires_grad for weight in begun.parameters())
+    pipeline.run_all()
+    assert load_checkpoint(pipeline.checkpoint_folder, TOY).card.trained
 
 
 def test_a_run_does_not_go_on_from_another_base(trained, tmp_path):
