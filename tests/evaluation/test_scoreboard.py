@@ -27,7 +27,7 @@ def test_every_rate_and_organ_has_a_row_with_the_records_number(results):
     liver = record["organs"][0]["dice_present"]["value"]
     assert f"| liver | {100 * liver:.1f} |" in text
     assert text.count("\n| ") >= 9 + 13
-    assert "commit abc, one" in text
+    assert "commit abc dirty; one" in text
 
 
 def test_a_readme_that_differs_fails_the_check_until_it_is_rendered(
