@@ -95,8 +95,8 @@ def _solve_heads(checkpoint: Checkpoint) -> None:
     captured: list[torch.Tensor] = []
     extractor = organ_seg.extractors.segment_information
     # Certain of nothing, so that a box is where an organ's claim is strongest: one of its own.
-    extractor.kernel.weight.mul_(8.0)
-    extractor.kernel.bias[-1] = -400.0
+    extractor.kernel.weight.mul_(2.0)
+    extractor.kernel.bias[-1] = -100.0
     hook = extractor.presence[-1].register_forward_hook(lambda _, ins, __: captured.append(ins[0]))
     for picture in (*PICTURES, BLANK_PICTURE):
         pixels = decode_image(picture).pixels
