@@ -84,6 +84,8 @@ def save_checkpoint(
     llava: Any = organ_seg.vision_language.llava
     if hasattr(llava, "get_base_model"):
         llava.save_pretrained(str(folder / ADAPTER_FOLDER))
+        # PEFT adds an empty form of a model card; the checkpoint's own card says what this is.
+        (folder / ADAPTER_FOLDER / "README.md").unlink(missing_ok=True)
     else:
         # One of an earlier save would be put on weights that it does not belong to.
         shutil.rmtree(folder / ADAPTER_FOLDER, ignore_errors=True)
