@@ -33,7 +33,7 @@ from organseg.contract.pbtxt import render_configs, warm_up_files
 from organseg.errors import ReleaseError
 from organseg.networks import context_cache
 from organseg.networks.checkpoint import VISION_LANGUAGE_FOLDER, Checkpoint, save_vision_language
-from organseg.networks.lora import merge_lora
+from organseg.networks.lora import merge_adapter
 from organseg.networks.stages import graph_modules
 from organseg.serving.manifest import MANIFEST_NAME, MODELS_FOLDER, write_manifest
 
@@ -74,7 +74,7 @@ def write_release(
     with _assembled(out) as folder:
         models = folder / MODELS_FOLDER
         with progress.step("merge LoRA"):
-            merge_adapter(checkpoint)
+            merge_adapter(checkpoint.organ_seg.vision_language)
         with progress.step("write configs"):
             _write_configs(models, preset, platform)
         with progress.step("save the language model"):
@@ -113,13 +113,6 @@ def _require_place(out: Path, *, replace: bool) -> None:
             f"wanted a release to replace, {out} holds something else (no {MANIFEST_NAME}): "
             "nothing was touched; name another --out"
         )
-
-
-def merge_adapter(checkpoint: Checkpoint) -> None:
-    """Folds a LoRA adapter into the language model, in place; without one, nothing changes."""
-    vision_language = checkpoint.organ_seg.vision_language
-    if hasattr(vision_language.llava, "merge_and_unload"):
-        vision_language.llava = merge_lora(vision_language.llava)
 
 
 def _write_configs(models: Path, preset: Preset, platform: Platform) -> None:

@@ -51,21 +51,41 @@ class SegmenterSize:
 
 
 @dataclass(frozen=True)
+class ClipSize:
+    """Sizes of a CLIP vision tower, LLaVA-Med's own kind."""
+
+    width: int
+    """ViT channels."""
+    depth: int
+    """ViT blocks."""
+    heads: int
+    """ViT attention heads."""
+    mlp: int
+    """ViT hidden width."""
+
+
+@dataclass(frozen=True)
+class ResNetSize:
+    """Sizes of a convolutional vision tower, which learns from few images."""
+
+    stem: int
+    """Channels after the stem, at a quarter of the resolution."""
+    widths: tuple[int, ...]
+    """Channels of each stage; the first keeps the stem's resolution, each further one halves it."""
+    depths: tuple[int, ...]
+    """Blocks of each stage."""
+
+
+@dataclass(frozen=True)
 class VisionLanguageSize:
-    """Sizes of the vision-language model: a CLIP tower and a Mistral language model."""
+    """Sizes of the vision-language model: a vision tower and a Mistral language model."""
 
     image_size: int
     """Side of the square input, pixels."""
     patch_size: int
-    """Side of a CLIP patch, pixels."""
-    vision_width: int
-    """CLIP channels."""
-    vision_depth: int
-    """CLIP blocks."""
-    vision_heads: int
-    """CLIP attention heads."""
-    vision_mlp: int
-    """CLIP hidden width."""
+    """Side of the square that one image token stands for, pixels."""
+    tower: ClipSize | ResNetSize
+    """The vision tower's sizes."""
     width: int
     """Language model channels: the width of the answer and patch states."""
     depth: int
@@ -138,12 +158,9 @@ _SAM_VIT_B = SegmenterSize(
 )
 
 _TINY_LLAVA = VisionLanguageSize(
-    image_size=192,
-    patch_size=12,
-    vision_width=192,
-    vision_depth=6,
-    vision_heads=3,
-    vision_mlp=768,
+    image_size=256,
+    patch_size=16,
+    tower=ResNetSize(stem=32, widths=(32, 64, 160), depths=(2, 3, 4)),
     width=256,
     depth=4,
     heads=4,
@@ -188,10 +205,7 @@ LLAVA_MED_7B = Preset(
     vision_language=VisionLanguageSize(
         image_size=336,
         patch_size=14,
-        vision_width=1024,
-        vision_depth=24,
-        vision_heads=16,
-        vision_mlp=4096,
+        tower=ClipSize(width=1024, depth=24, heads=16, mlp=4096),
         width=4096,
         depth=32,
         heads=32,

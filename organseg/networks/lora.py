@@ -12,6 +12,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import LlavaForConditionalGeneration
 
 from organseg.errors import CheckpointError
+from organseg.networks.vision_language import VisionLanguage
 
 TARGET_MODULES = r".*language_model.*\.(q_proj|v_proj)"
 """The modules that are adapted, as PEFT's regular expression over module names."""
@@ -51,3 +52,9 @@ def merge_lora(adapted: PeftModel) -> LlavaForConditionalGeneration:
     """
     merged: LlavaForConditionalGeneration = adapted.merge_and_unload(safe_merge=True)
     return merged
+
+
+def merge_adapter(vision_language: VisionLanguage) -> None:
+    """Folds an adapter into its language model, in place; without one, nothing changes."""
+    if isinstance(vision_language.llava, PeftModel):
+        vision_language.llava = merge_lora(vision_language.llava)

@@ -2,8 +2,8 @@
 
 `answer_state` is the last layer's state of the last prompt token, `patch_states` the last
 layer's states of the image tokens (the paper's F_vl). No text is generated. The model is
-transformers' `LlavaForConditionalGeneration`: a CLIP tower, a two-layer projector, a Mistral
-language model.
+transformers' `LlavaForConditionalGeneration`: a vision tower (`networks.vision_tower`), a
+two-layer projector, a Mistral language model.
 """
 
 from __future__ import annotations
@@ -13,16 +13,12 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from transformers import (
-    CLIPVisionConfig,
-    LlavaConfig,
-    LlavaForConditionalGeneration,
-    MistralConfig,
-)
+from transformers import LlavaConfig, LlavaForConditionalGeneration, MistralConfig
 
 from organseg.contract.presets import VisionLanguageSize
 from organseg.errors import CheckpointError
 from organseg.networks.prompt import PromptBuilder
+from organseg.networks.vision_tower import feature_choice, tower_config
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 """Channel means of CLIP's training images (Radford et al. 2021), for pixels in [0, 1]."""
@@ -81,6 +77,42 @@ class VisionLanguage(nn.Module):
             patch_states=hidden[:, first:last],
         )
 
+    def tower_features(self, vlm_pixels: Tensor) -> Tensor:
+        """What the vision tower sees, before the projector.
+
+        Args:
+            vlm_pixels: uint8 [B, V, V] grey levels.
+
+        Returns:
+            float [B, P, C], row by row.
+        """
+        choice = self._model().config
+        seen = self.vision_tower(self._normalise(vlm_pixels), output_hidden_states=True)
+        features: Tensor = seen.hidden_states[choice.vision_feature_layer]
+        return features[:, 1:] if choice.vision_feature_select_strategy == "default" else features
+
+    def image_features(self, vlm_pixels: Tensor) -> Tensor:
+        """What the language model is given for an image: tower and projector alone.
+
+        Args:
+            vlm_pixels: uint8 [B, V, V] grey levels.
+
+        Returns:
+            float [B, P, D], the image tokens' embeddings.
+        """
+        features: Tensor = self._model().multi_modal_projector(self.tower_features(vlm_pixels))
+        return features
+
+    @property
+    def vision_tower(self) -> Any:
+        """The vision tower, a module of transformers."""
+        return self._model().vision_tower
+
+    @property
+    def language_model(self) -> Any:
+        """The language model without its head, adapter layers included."""
+        return self._model().language_model
+
     def _model(self) -> Any:
         """The part without the language-model head, adapter layers included."""
         base: Any = self.llava
@@ -97,14 +129,7 @@ class VisionLanguage(nn.Module):
 def llava_config(size: VisionLanguageSize, *, image_token_id: int) -> LlavaConfig:
     """The transformers configuration of a preset's sizes, in LLaVA v1.5's arrangement."""
     return LlavaConfig(
-        vision_config=CLIPVisionConfig(
-            image_size=size.image_size,
-            patch_size=size.patch_size,
-            hidden_size=size.vision_width,
-            num_hidden_layers=size.vision_depth,
-            num_attention_heads=size.vision_heads,
-            intermediate_size=size.vision_mlp,
-        ),
+        vision_config=tower_config(size),
         text_config=MistralConfig(
             hidden_size=size.width,
             num_hidden_layers=size.depth,
@@ -118,8 +143,7 @@ def llava_config(size: VisionLanguageSize, *, image_token_id: int) -> LlavaConfi
         image_token_index=image_token_id,
         image_seq_length=size.patches,
         projector_hidden_act="gelu",
-        vision_feature_layer=-2,
-        vision_feature_select_strategy="default",
+        **feature_choice(size),
         tie_word_embeddings=size.tied_embeddings,
     )
 

@@ -41,6 +41,8 @@ examples:
 _PARTS: dict[str, tuple[str, ...]] = {
     "slices": ("slices",),
     "segmenter": ("segmenter", "segmenter_loop", "augment"),
+    "vision-tower": ("vision_tower", "vision_tower_loop", "augment"),
+    "language": ("language", "language_loop"),
     "vision-language": ("vision_language", "vision_language_loop", "augment"),
     "extractors": ("extractors", "extractors_loop", "augment"),
     "calibrate": ("calibration",),
@@ -76,6 +78,8 @@ def _run(options: argparse.Namespace) -> None:
     stages: dict[str, Any] = {
         "slices": pipeline.write_slices,
         "segmenter": pipeline.train_segmenter,
+        "vision-tower": pipeline.train_vision_tower,
+        "language": pipeline.train_language,
         "vision-language": pipeline.train_vision_language,
         "extractors": pipeline.train_extractors,
         "calibrate": pipeline.calibrate,
@@ -121,7 +125,7 @@ def _stage_parser(stages: Any, name: str) -> argparse.ArgumentParser:
         "--out", type=Path, default=Path("build/training"), help="the folder of all stages"
     )
     command.add_argument("--preset", choices=sorted(PRESETS), default="tiny", help="the sizes")
-    if name in ("segmenter", "vision-language", "all"):
+    if name in ("segmenter", "vision-tower", "language", "vision-language", "all"):
         command.add_argument(
             "--start", type=Path, metavar="DIR", help="checkpoint that stage 0 goes on from"
         )
@@ -157,7 +161,9 @@ def _base(options: argparse.Namespace) -> Any:
 _HELP = {
     "slices": "write the slice sets: phantom slices, split by patient",
     "segmenter": "stage 0: the small SAM learns masks from boxes",
-    "vision-language": "stage 0: the small LLaVA learns places and questions",
+    "vision-tower": "stage 0: the small LLaVA's tower learns what slices show",
+    "language": "stage 0: its language model learns what questions ask for",
+    "vision-language": "stage 0: both learn to work together",
     "extractors": "stage 1: the paper; writes the checkpoint",
     "calibrate": "choose temperature and thresholds, without training",
     "assess": "print the checkpoint's figures on validation data",

@@ -19,16 +19,16 @@ from organseg.networks.gate import Thresholds, asked_organs
 from organseg.networks.text_encoder import embed
 from organseg.organs import ORGANS
 from organseg.training.augment import resize_grey
-from organseg.training.sampling import SliceSampler
-from organseg.training.segmenter_stage import oracle_dice
-from organseg.training.sentences import asked_answers
-from organseg.training.targets import organ_masks, place_targets
-from organseg.training.vision_language_stage import (
+from organseg.training.figures import (
     answer_figures,
     ask_on_slices,
     place_figures,
     predict_places,
 )
+from organseg.training.sampling import SliceSampler
+from organseg.training.segmenter_stage import oracle_dice
+from organseg.training.sentences import asked_answers
+from organseg.training.targets import organ_masks, place_targets
 
 if TYPE_CHECKING:
     from organseg.training.pipeline import Pipeline

@@ -13,10 +13,10 @@ from organseg.networks.checkpoint import Checkpoint
 from organseg.networks.context_cache import ContextCache
 from organseg.networks.gate import Thresholds, asked_organs
 from organseg.organs import NONE, ORGANS
+from organseg.training.figures import ask_on_slices, predict_places
 from organseg.training.options import CalibrationOptions
 from organseg.training.sampling import SliceSampler
 from organseg.training.sentences import QuestionBank, asked_answers
-from organseg.training.vision_language_stage import ask_on_slices, predict_places
 
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
@@ -98,13 +98,15 @@ def choose_rejection_margin(similarity: FloatArray, asked: BoolArray, acceptance
 def choose_organ_margin(similarity: FloatArray, asked: BoolArray, rejection_margin: float) -> float:
     """The margin with most questions, for one organ or several, answered exactly right.
 
-    Questions for one organ and for several weigh alike; of equal margins, the smallest.
+    Questions for one organ and for several weigh alike. Of the margins that do as well as the
+    best one, to within a standard error of its score, the smallest: what was not asked for
+    should not be drawn on the strength of chance (Breiman et al. 1984 choose trees so).
     """
     counts = asked[:, : len(ORGANS)].sum(axis=1)
-    best, best_score = 0.0, -1.0
+    scores, errors = [], []
     for margin in _ORGAN_MARGINS:
         thresholds = Thresholds(rejection_margin=rejection_margin, organ_margin=float(margin))
-        shares = []
+        shares, variances = [], []
         for rows in (np.flatnonzero(counts == 1), np.flatnonzero(counts > 1)):
             if rows.size:
                 exact = [
@@ -112,11 +114,14 @@ def choose_organ_margin(similarity: FloatArray, asked: BoolArray, rejection_marg
                     == (np.flatnonzero(asked[row, : len(ORGANS)]) + 1).tolist()
                     for row in rows
                 ]
-                shares.append(float(np.mean(exact)))
-        score = float(np.mean(shares)) if shares else 0.0
-        if score > best_score + 1e-9:
-            best, best_score = float(margin), score
-    return best
+                share = float(np.mean(exact))
+                shares.append(share)
+                variances.append(share * (1.0 - share) / rows.size)
+        scores.append(float(np.mean(shares)) if shares else 0.0)
+        errors.append(float(np.sqrt(sum(variances))) / max(len(shares), 1))
+    best = int(np.argmax(scores))
+    good_enough = np.flatnonzero(np.array(scores) >= scores[best] - errors[best])
+    return float(_ORGAN_MARGINS[good_enough[0]])
 
 
 def choose_presence(

@@ -18,6 +18,7 @@ from transformers import LlavaForConditionalGeneration
 from organseg.networks.lora import add_lora
 from organseg.networks.organ_seg import OrganSeg
 from organseg.training.augment import resize_grey
+from organseg.training.figures import question_similarity, validation_figures
 from organseg.training.frozen import freeze
 from organseg.training.loop import Batch, Stage
 from organseg.training.losses import (
@@ -26,6 +27,7 @@ from organseg.training.losses import (
     box_loss,
     dice_loss,
     distillation_loss,
+    gap_loss,
     mask_cross_entropy,
     presence_loss,
 )
@@ -33,15 +35,8 @@ from organseg.training.options import ExtractorsOptions
 from organseg.training.packing import ask_together
 from organseg.training.sampling import SliceSampler
 from organseg.training.segmenter_stage import choose_boxes
-from organseg.training.sentences import QuestionBank, asked_answers
+from organseg.training.sentences import QuestionBank
 from organseg.training.targets import chosen_masks, covered_cells, place_targets
-from organseg.training.vision_language_stage import (
-    VALIDATION_QUESTIONS,
-    answer_figures,
-    ask_on_slices,
-    place_figures,
-    question_similarity,
-)
 
 
 def paper_options(options: ExtractorsOptions) -> ExtractorsOptions:
@@ -55,6 +50,7 @@ def paper_options(options: ExtractorsOptions) -> ExtractorsOptions:
         mask_weight=0.0,
         attention_weight=0.0,
         several_weight=0.0,
+        gap_weight=0.0,
         distill_weight=0.0,
         composed=0.0,
         typos=0.0,
@@ -94,6 +90,12 @@ class ExtractorsStage(Stage):
         self._training, self._validation, self._bank = training, validation, bank
         self._validation_slices = validation_slices
 
+    def train(self, mode: bool = True) -> ExtractorsStage:
+        """Training or evaluation mode; what is frozen keeps its running statistics."""
+        super().train(mode)
+        self.organ_seg.vision_language.vision_tower.eval()
+        return self
+
     def rate_of(self, weight_name: str) -> float:
         """The heads' rate relative to the adapters'."""
         return 1.0 if "lora_" in weight_name else self.options.small_learning_rate
@@ -131,7 +133,8 @@ class ExtractorsStage(Stage):
         """L1, L2 and the additions that are switched on."""
         options, parts = self.options, self.organ_seg
         vlm_pixels = resize_grey(batch["images"], parts.preset.vision_language.image_size)
-        answers, patches = ask_together(parts.vision_language, vlm_pixels, batch["texts"])
+        features = parts.vision_language.image_features(vlm_pixels)
+        answers, patches = ask_together(parts.vision_language, features, batch["texts"])
         heads = parts.extractors
         states = answers.flatten(0, 1)
         asked = batch["asked"]
@@ -143,6 +146,8 @@ class ExtractorsStage(Stage):
             losses["several"] = options.several_weight * answer_loss(
                 similarity[several], asked[several], self.temperature
             )
+        if options.gap_weight:
+            losses["gap"] = options.gap_weight * gap_loss(similarity, asked)
         if options.distill_weight:
             plain = counts == 0
             if bool(plain.any()):
@@ -182,15 +187,11 @@ class ExtractorsStage(Stage):
 
     def validate(self, device: torch.device) -> dict[str, float]:
         """Box IoU, presence AUC, and organ choice on questions held apart."""
-        parts = self.organ_seg
-        rows = self._validation.spread(self._validation_slices)
-        figures = place_figures(
-            parts.vision_language, parts.extractors, self._validation, rows, device
+        return validation_figures(
+            self.organ_seg.vision_language,
+            self.organ_seg.extractors,
+            self._validation,
+            self._bank,
+            device,
+            slices=self._validation_slices,
         )
-        questions = self._bank.few(VALIDATION_QUESTIONS)
-        similarity = ask_on_slices(
-            parts.vision_language, parts.extractors, self._validation, rows, questions, device
-        )
-        figures |= answer_figures(similarity, torch.stack([asked_answers(q) for q in questions]))
-        score = figures["box_iou"] + figures["presence_auc"] + figures["choice"]
-        return {"score": score / 3.0, **figures}

@@ -9,6 +9,11 @@ from torch.nn import functional
 _CELL_BALANCE = 8.0
 """Weight of the cells' cross-entropy, which is small since most cells belong to no organ."""
 
+_GAP = 0.1
+"""The margin that `gap_loss` teaches, in cosine; calibration chooses the one that is used."""
+_GAP_SOFTNESS = 0.03
+"""Cosine over which that margin is blurred."""
+
 
 def dice_loss(mask_logits: Tensor, masks: Tensor, weights: Tensor) -> Tensor:
     """L2: one minus soft Dice, averaged by `weights`.
@@ -22,6 +27,21 @@ def dice_loss(mask_logits: Tensor, masks: Tensor, weights: Tensor) -> Tensor:
     overlap = (probability * masks).sum(dim=(-2, -1))
     total = probability.sum(dim=(-2, -1)) + masks.sum(dim=(-2, -1))
     return weighted_mean(1.0 - (2.0 * overlap + 1.0) / (total + 1.0), weights)
+
+
+def dice_of_classes(logits: Tensor, classes: Tensor) -> Tensor:
+    """One minus soft Dice of each class that an image shows, but the first, the background.
+
+    Args:
+        logits: float [B, K, A, A].
+        classes: int64 [B, A, A].
+    """
+    probability = logits.float().softmax(dim=1)[:, 1:]
+    masks = functional.one_hot(classes, logits.shape[1]).movedim(-1, 1)[:, 1:].float()
+    overlap = (probability * masks).sum(dim=(-2, -1))
+    total = probability.sum(dim=(-2, -1)) + masks.sum(dim=(-2, -1))
+    shown = masks.flatten(2).any(dim=-1).float()
+    return weighted_mean(1.0 - (2.0 * overlap + 1.0) / (total + 1.0), shown)
 
 
 def mask_cross_entropy(mask_logits: Tensor, masks: Tensor, weights: Tensor) -> Tensor:
@@ -76,6 +96,24 @@ def answer_loss(similarity: Tensor, asked: Tensor, temperature: float) -> Tensor
     # Against the even distribution over the right answers: with one, plain cross-entropy.
     losses = -(logarithms * asked).sum(dim=-1).div(counts)
     return losses.sum() / max(len(losses), 1)
+
+
+def gap_loss(similarity: Tensor, asked: Tensor) -> Tensor:
+    """How well the gap to the nearest organ tells the asked organs from the others.
+
+    The gate takes every organ within a margin of the nearest one. Here each organ's gap is held
+    against a margin of its own, by binary cross-entropy: asked organs within, others beyond.
+
+    Args:
+        similarity: float [N, 14] cosines.
+        asked: bool [N, 14], the right answers; rows that ask for no organ do not count.
+    """
+    organs, wanted = similarity.float()[:, :-1], asked[:, :-1]
+    behind = organs.amax(dim=-1, keepdim=True) - organs
+    losses = functional.binary_cross_entropy_with_logits(
+        (_GAP - behind) / _GAP_SOFTNESS, wanted.float(), reduction="none"
+    ).sum(dim=-1)
+    return weighted_mean(losses, wanted.any(dim=-1).float())
 
 
 def distillation_loss(vectors: Tensor, targets: Tensor) -> Tensor:

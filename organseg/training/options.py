@@ -111,14 +111,46 @@ class SegmenterOptions:
 
 
 @dataclass(frozen=True)
+class VisionTowerOptions:
+    """Stage 0 `vision-tower`: the vision tower learns what slices show, and where."""
+
+    organ_weight: float = 2.0
+    """Weight of the cells' cross-entropy over the organs; their Dice weighs one."""
+    tissue_weight: float = 0.5
+    """Weight of the tissue of every cell; phantoms alone have it."""
+    level_weight: float = 0.25
+    """Weight of the slice's level in the body; phantoms alone have it."""
+
+
+@dataclass(frozen=True)
+class LanguageOptions:
+    """Stage 0 `language`: the language model learns what questions ask for, without images."""
+
+    texts: int = 192
+    """Questions and sentences of each step."""
+    typos: float = 0.12
+    """Share of questions that are mistyped."""
+    composed: float = 0.2
+    """Share of texts that are a template filled with terms of the glossary."""
+    distilled: float = 0.12
+    """Share of texts that have no label, only the text encoder's embedding."""
+    answer_weight: float = 1.0
+    """Weight of the 14 classes' cross-entropy."""
+    distill_weight: float = 2.0
+    """Weight of the distance to the text encoder's embedding."""
+    encoder_embeddings: bool = True
+    """Whether token embeddings start from the text encoder's."""
+
+
+@dataclass(frozen=True)
 class VisionLanguageOptions:
-    """Stage 0 `vision-language`: the small LLaVA learns places and questions."""
+    """Stage 0 `vision-language`: tower and language model learn to work together."""
 
     asked_images: int = 2
     """Images of each batch that questions are asked about; the others teach places alone."""
     questions: int = 12
     """Questions and sentences asked about each of them, sharing its prefix."""
-    text_batch: int = 120
+    text_batch: int = 96
     """Questions and sentences of the pass over text alone that goes with each batch."""
     typos: float = 0.12
     """Share of questions that are mistyped."""
@@ -128,6 +160,8 @@ class VisionLanguageOptions:
     """Share of texts that have no label, only the text encoder's embedding."""
     answer_weight: float = 1.0
     """Weight of the 14 classes' cross-entropy."""
+    gap_weight: float = 0.3
+    """Weight of the gap to the nearest organ, by which several asked organs are told apart."""
     distill_weight: float = 2.0
     """Weight of the distance to the text encoder's embedding."""
     attention_weight: float = 1.0
@@ -140,8 +174,8 @@ class VisionLanguageOptions:
     """Weight of the tissue of every cell, read from its patch state; phantoms alone have it."""
     level_weight: float = 0.5
     """Weight of the slice's level in the body; phantoms alone have it."""
-    encoder_embeddings: bool = True
-    """Whether token embeddings start from the text encoder's."""
+    tower_learning_rate: float = 0.5
+    """Learning rate of the vision tower relative to all else."""
 
 
 @dataclass(frozen=True)
@@ -170,6 +204,8 @@ class ExtractorsOptions:
     """Addition: the cells that the organs' queries claim."""
     several_weight: float = 1.0
     """Addition: questions for several organs, as a sum over the right answers."""
+    gap_weight: float = 0.3
+    """Addition: the gap to the nearest organ, by which several asked organs are told apart."""
     distill_weight: float = 0.5
     """Addition: distance to the text encoder's embedding."""
     composed: float = 0.2
@@ -205,7 +241,7 @@ class Recipe:
     segmenter_loop: LoopOptions = field(
         default_factory=lambda: LoopOptions(
             steps=20000,
-            minutes=56.0,
+            minutes=45.0,
             batch=4,
             learning_rate=1e-3,
             validate_every=500,
@@ -213,11 +249,27 @@ class Recipe:
         )
     )
     """Its loop."""
+    vision_tower: VisionTowerOptions = field(default_factory=VisionTowerOptions)
+    """Stage `vision-tower`."""
+    vision_tower_loop: LoopOptions = field(
+        default_factory=lambda: LoopOptions(
+            steps=40000, minutes=25.0, batch=10, learning_rate=1e-3, validate_every=1000
+        )
+    )
+    """Its loop."""
+    language: LanguageOptions = field(default_factory=LanguageOptions)
+    """Stage `language`."""
+    language_loop: LoopOptions = field(
+        default_factory=lambda: LoopOptions(
+            steps=40000, minutes=30.0, batch=1, learning_rate=1e-3, validate_every=500
+        )
+    )
+    """Its loop; a step's texts are counted apart, its batch is of no matter."""
     vision_language: VisionLanguageOptions = field(default_factory=VisionLanguageOptions)
     """Stage `vision-language`."""
     vision_language_loop: LoopOptions = field(
         default_factory=lambda: LoopOptions(
-            steps=20000, minutes=88.0, batch=10, learning_rate=1e-3, validate_every=400
+            steps=20000, minutes=43.0, batch=10, learning_rate=8e-4, validate_every=300
         )
     )
     """Its loop."""
@@ -225,7 +277,7 @@ class Recipe:
     """Stage `extractors`."""
     extractors_loop: LoopOptions = field(
         default_factory=lambda: LoopOptions(
-            steps=20000, minutes=13.0, batch=6, learning_rate=4e-4, validate_every=200
+            steps=20000, minutes=12.0, batch=6, learning_rate=4e-4, validate_every=200
         )
     )
     """Its loop."""

@@ -16,21 +16,22 @@ from organseg.networks.vision_language import VisionLanguage
 
 
 def ask_together(
-    model: VisionLanguage, vlm_pixels: Tensor | None, questions: Sequence[Sequence[str]]
+    model: VisionLanguage, features: Tensor | None, questions: Sequence[Sequence[str]]
 ) -> tuple[Tensor, Tensor | None]:
     """The states of several questions about each image.
 
     Args:
         model: the vision-language model.
-        vlm_pixels: uint8 [B, V, V]; without, the prompt has no image tokens.
+        features: float [B, P, D], the images' `image_features`; without, the prompt has no image
+            tokens.
         questions: n questions for each of B rows, the same n.
 
     Returns:
-        answer states float [B, n, D]; patch states float [B, P, D], or None without pixels.
+        answer states float [B, n, D]; patch states float [B, P, D], or None without images.
     """
     device = next(model.parameters()).device
     tokens, positions, owners, ends, start = pack(
-        model.prompts, questions, with_image=vlm_pixels is not None
+        model.prompts, questions, with_image=features is not None
     )
     order = torch.arange(tokens.shape[1])
     # Owner 0 is the prefix, which all may see; -1 is padding, which sees itself alone.
@@ -39,35 +40,43 @@ def ask_together(
     seen |= torch.eye(len(order), dtype=torch.bool)
     # What is added to the attention's logits, which every implementation of attention takes.
     hidden_from = torch.zeros(seen.shape).masked_fill(~seen, torch.finfo(torch.float32).min)
-    hidden = model._model()(
-        input_ids=tokens.to(device),
-        pixel_values=None if vlm_pixels is None else model._normalise(vlm_pixels),
+    hidden = model.language_model(
+        inputs_embeds=_embed(model, tokens.to(device), features, start),
         attention_mask=hidden_from.unsqueeze(1).to(device),
         position_ids=positions.to(device),
         use_cache=False,
     ).last_hidden_state
     rows = torch.arange(len(questions), device=device).unsqueeze(1)
     answers = hidden[rows, ends.to(device)]
-    if vlm_pixels is None:
+    if features is None:
         return answers, None
     return answers, hidden[:, start : start + model.size.patches]
 
 
-def look(model: VisionLanguage, vlm_pixels: Tensor) -> Tensor:
+def look(model: VisionLanguage, features: Tensor) -> Tensor:
     """Patch states float [B, P, D] alone: no token behind the image changes them.
 
-    `vlm_pixels` is uint8 [B, V, V].
+    `features` are float [B, P, D], the images' `image_features`.
     """
-    device = vlm_pixels.device
-    last = model.prompts.image_start + model.size.patches
-    tokens = torch.tensor(model.prompts.prefix[:last], dtype=torch.long, device=device)
-    hidden = model._model()(
-        input_ids=tokens.expand(len(vlm_pixels), -1),
-        pixel_values=model._normalise(vlm_pixels),
+    start = model.prompts.image_start
+    prefix = model.prompts.prefix[: start + model.size.patches]
+    tokens = torch.tensor(prefix, dtype=torch.long, device=features.device)
+    hidden = model.language_model(
+        inputs_embeds=_embed(model, tokens.expand(len(features), -1), features, start),
         use_cache=False,
     ).last_hidden_state
-    states: Tensor = hidden[:, model.prompts.image_start :]
+    states: Tensor = hidden[:, start:]
     return states
+
+
+def _embed(model: VisionLanguage, tokens: Tensor, features: Tensor | None, start: int) -> Tensor:
+    """Float [B, T, D]: the tokens' embeddings, an image's features in the place of its tokens."""
+    embedded: Tensor = model.language_model.embed_tokens(tokens)
+    if features is None:
+        return embedded
+    stop = start + features.shape[1]
+    seen = features.to(embedded.dtype)
+    return torch.cat([embedded[:, :start], seen, embedded[:, stop:]], dim=1)
 
 
 def pack(

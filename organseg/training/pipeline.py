@@ -2,7 +2,9 @@
 
 OUT/
   slices/train, slices/validation   the slice sets
-  segmenter, vision-language        stage 0: state, log, best weights
+  segmenter                         stage 0: state, log, best weights
+  vision-tower, language            the same
+  vision-language                   the same, from both of these
   extractors                        stage 1: the same, for adapters and heads
   checkpoint                        what `python -m export --checkpoint` reads, with a record of
                                     how it was made (training.json, log/)
@@ -18,7 +20,6 @@ from typing import Any
 
 import torch
 from accelerate import PartialState  # type: ignore[import-untyped]
-from peft import PeftModel
 from torch import nn
 
 from organseg.contract.presets import Preset
@@ -33,7 +34,7 @@ from organseg.networks.checkpoint import (
 )
 from organseg.networks.context_cache import FILE_NAME
 from organseg.networks.extractors import Extractors
-from organseg.networks.lora import merge_lora
+from organseg.networks.lora import merge_adapter
 from organseg.networks.organ_seg import OrganSeg
 from organseg.networks.original_checkpoints import OriginalFiles, original_checkpoint
 from organseg.networks.text_encoder import encoder_sha256
@@ -41,6 +42,7 @@ from organseg.training.calibrate import calibrate, validation_scores
 from organseg.training.dataset_slices import write_dataset_slices
 from organseg.training.extractors_stage import ExtractorsStage
 from organseg.training.frozen import demand_unchanged, frozen_hashes
+from organseg.training.language_stage import LanguageStage, start_from_encoder
 from organseg.training.loop import train
 from organseg.training.options import Recipe
 from organseg.training.record import write_training_record
@@ -49,7 +51,8 @@ from organseg.training.segmenter_stage import SegmenterStage
 from organseg.training.sentences import QuestionBank
 from organseg.training.slices import open_slices, slices_card, write_slices
 from organseg.training.state import BEST_FILE, load_weights, options_wish, put_weights
-from organseg.training.vision_language_stage import VisionLanguageStage, start_from_encoder
+from organseg.training.vision_language_stage import VisionLanguageStage
+from organseg.training.vision_tower_stage import VisionTowerStage
 
 
 @torch.no_grad()
@@ -121,13 +124,33 @@ class Pipeline:
         wish = self._wish(recipe.segmenter, recipe.segmenter_loop)
         train(stage, self.out / stage.name, recipe.segmenter_loop, wish)
 
+    def train_vision_tower(self) -> None:
+        """Stage 0, the vision tower alone."""
+        checkpoint = self._beginning(self.recipe.vision_tower_loop.seed)
+        stage = self._vision_tower_stage(checkpoint)
+        wish = self._wish(self.recipe.vision_tower, self.recipe.vision_tower_loop)
+        train(stage, self.out / stage.name, self.recipe.vision_tower_loop, wish)
+
+    def train_language(self) -> None:
+        """Stage 0, the language model alone."""
+        recipe = self.recipe
+        checkpoint = self._beginning(recipe.language_loop.seed)
+        if recipe.language.encoder_embeddings and self.start is None:
+            start_from_encoder(checkpoint.organ_seg.vision_language)
+        stage = self._language_stage(checkpoint)
+        wish = self._wish(recipe.language, recipe.language_loop)
+        train(stage, self.out / stage.name, recipe.language_loop, wish)
+
     def train_vision_language(self) -> None:
-        """Stage 0, the vision-language model."""
+        """Stage 0, tower and language model together: from both, or from another training."""
         recipe = self.recipe
         checkpoint = self._beginning(recipe.vision_language_loop.seed)
+        if self.start is None:
+            # One after the other: each stage thaws its own part and freezes the rest.
+            for part_of in (self._vision_tower_stage, self._language_stage):
+                part = part_of(checkpoint)
+                put_weights(part, load_weights(self.out / part.name / BEST_FILE))
         stage = self._vision_language_stage(checkpoint)
-        if recipe.vision_language.encoder_embeddings and self.start is None:
-            start_from_encoder(checkpoint.organ_seg.vision_language)
         wish = self._wish(recipe.vision_language, recipe.vision_language_loop)
         train(stage, self.out / stage.name, recipe.vision_language_loop, wish)
 
@@ -201,6 +224,9 @@ class Pipeline:
         if from_stage_zero and originals.medsam is None:
             self.train_segmenter()
         if from_stage_zero and originals.llava_med is None:
+            if self.start is None:
+                self.train_vision_tower()
+                self.train_language()
             self.train_vision_language()
         self.train_extractors()
         self.calibrate()
@@ -225,9 +251,7 @@ class Pipeline:
         if self.start is None:
             return self._fresh(seed)
         checkpoint = load_checkpoint(self.start, self.preset)
-        vision_language = checkpoint.organ_seg.vision_language
-        if isinstance(vision_language.llava, PeftModel):
-            vision_language.llava = merge_lora(vision_language.llava)
+        merge_adapter(checkpoint.organ_seg.vision_language)
         for weight in checkpoint.organ_seg.parameters():
             weight.requires_grad_(True)
         torch.manual_seed(seed)
@@ -269,6 +293,25 @@ class Pipeline:
     def _put_vision_language(self, checkpoint: Checkpoint) -> None:
         stage = self._vision_language_stage(checkpoint)
         put_weights(stage, load_weights(self.out / stage.name / BEST_FILE))
+
+    def _vision_tower_stage(self, checkpoint: Checkpoint) -> VisionTowerStage:
+        return VisionTowerStage(
+            checkpoint.organ_seg.vision_language,
+            *self.samplers(),
+            self.recipe.vision_tower,
+            validation_slices=self.recipe.vision_tower_loop.validation_slices,
+        )
+
+    def _language_stage(self, checkpoint: Checkpoint) -> LanguageStage:
+        parts = checkpoint.organ_seg
+        attend_plainly(parts.vision_language.llava)
+        return LanguageStage(
+            parts.vision_language,
+            parts.extractors,
+            self.bank(),
+            self.recipe.language,
+            temperature=checkpoint.cache.temperature,
+        )
 
     def _vision_language_stage(self, checkpoint: Checkpoint) -> VisionLanguageStage:
         parts = checkpoint.organ_seg

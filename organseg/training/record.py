@@ -17,7 +17,7 @@ from organseg.training.state import STATE_FILE
 
 RECORD_FILE = "training.json"
 LOG_FOLDER = "log"
-_STAGES = ("segmenter", "vision-language", "extractors")
+_STAGES = ("segmenter", "vision-tower", "language", "vision-language", "extractors")
 _LOGS = ("train.csv", "validation.csv")
 _STEPS_KEPT = 5
 """Of how many steps one is kept in the checkpoint's copy of a log."""

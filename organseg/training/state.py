@@ -91,18 +91,14 @@ def options_wish(*options: Any) -> dict[str, Any]:
 
 
 def trained_weights(module: nn.Module) -> dict[str, Tensor]:
-    """The weights that take gradients, by name."""
-    return {
-        name: weight.detach().cpu()
-        for name, weight in module.named_parameters()
-        if weight.requires_grad
-    }
+    """The weights that take gradients, and the running statistics beside them, by name."""
+    return {name: weight.detach().cpu() for name, weight in _trained(module).items()}
 
 
 @torch.no_grad()
 def put_weights(module: nn.Module, weights: dict[str, Tensor]) -> None:
     """Puts weights back in; raises `CheckpointError` unless they are exactly the trained ones."""
-    own = {name: weight for name, weight in module.named_parameters() if weight.requires_grad}
+    own = _trained(module)
     if own.keys() != weights.keys():
         raise CheckpointError(
             f"wanted {len(own)} trained weights, got {len(weights)}, not the same: "
@@ -110,6 +106,37 @@ def put_weights(module: nn.Module, weights: dict[str, Tensor]) -> None:
         )
     for name, weight in own.items():
         weight.copy_(weights[name])
+
+
+def _trained(module: nn.Module) -> dict[str, Tensor]:
+    """What makes a trained part: its weights, and its persistent buffers.
+
+    Buffers are running statistics, and SAM's random frequencies, which its weights are worth
+    nothing without. A buffer is of the nearest module around it that has weights.
+    """
+    parts = dict(module.named_modules())
+    found: dict[str, Tensor] = {}
+    for prefix, part in parts.items():
+        own = {
+            name: weight
+            for name, weight in part.named_parameters(recurse=False)
+            if weight.requires_grad
+        }
+        if _learns_around(parts, prefix):
+            passing = part._non_persistent_buffers_set
+            kept = part.named_buffers(recurse=False)
+            own |= {name: buffer for name, buffer in kept if name not in passing}
+        found |= {f"{prefix}.{name}" if prefix else name: each for name, each in own.items()}
+    # A weight that two layers share is trained once, under its first name.
+    first = {id(each): name for name, each in reversed(found.items())}
+    return {name: each for name, each in found.items() if first[id(each)] == name}
+
+
+def _learns_around(parts: dict[str, nn.Module], prefix: str) -> bool:
+    """Whether the nearest module around a place, itself included, that has weights is trained."""
+    while prefix and not any(True for _ in parts[prefix].parameters()):
+        prefix = prefix.rpartition(".")[0]
+    return any(weight.requires_grad for weight in parts[prefix].parameters())
 
 
 def save_weights(weights: dict[str, Tensor], path: Path) -> None:

@@ -10,6 +10,8 @@ from torch.nn import functional
 
 from organseg.organs import ORGANS
 
+LEVEL_UNIT_MM = 100.0
+"""Levels are learned in decimetres."""
 LEAST_PIXELS = 6
 """Pixels from which an organ counts as shown; fewer are noise of resampling."""
 
@@ -63,3 +65,9 @@ def chosen_masks(labels: Tensor, organs: Tensor, side: int) -> Tensor:
     """
     full = (labels.unsqueeze(1) == organs.unsqueeze(-1).unsqueeze(-1)).float()
     return functional.adaptive_avg_pool2d(full, side)
+
+
+def cell_centers(tissues: Tensor, side: int) -> Tensor:
+    """Int64 [B, side, side]: the tissue at the middle of every cell of uint8 [B, H, W]."""
+    middles = torch.arange(side) * tissues.shape[-1] // side + tissues.shape[-1] // (2 * side)
+    return tissues[:, middles][:, :, middles].long()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from organseg.contract import PRESETS, Preset, preset_by_name
+from organseg.contract.presets import ClipSize
 from organseg.errors import ContractError
 
 every_preset = pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)
@@ -35,7 +36,11 @@ def test_the_vision_language_model_divides_evenly_and_its_prompt_holds_the_image
 ) -> None:
     vlm = preset.vision_language
     assert vlm.image_size % vlm.patch_size == 0
-    assert vlm.vision_width % vlm.vision_heads == 0
+    if isinstance(vlm.tower, ClipSize):
+        assert vlm.tower.width % vlm.tower.heads == 0
+    else:
+        # The stem divides by four, every stage but the first by two.
+        assert vlm.patch_size == 2 ** (1 + len(vlm.tower.widths))
     assert vlm.width % vlm.heads == 0
     assert vlm.heads % vlm.key_value_heads == 0
     assert vlm.patches < vlm.max_tokens

@@ -9,13 +9,13 @@ import pytest
 import torch
 from original_files import write_originals
 from safetensors.torch import load_file, save_file
-from training_toys import TOY
+from training_toys import TOY_ORIGINAL
 
 from organseg.errors import CheckpointError
 from organseg.networks.original_checkpoints import OriginalFiles, original_checkpoint
 
 # A checkpoint whose output layer is its own, as LLaVA-Med's is.
-PRESET = replace(TOY, vision_language=replace(TOY.vision_language, tied_embeddings=False))
+PRESET = TOY_ORIGINAL
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def copied(originals, tmp_path):
 def test_the_originals_give_the_states_and_masks_of_the_weights_they_hold(originals):
     files, parts = originals
     loaded = original_checkpoint(files, PRESET).organ_seg
-    pixels = torch.randint(0, 255, (2, 48, 48), dtype=torch.uint8)
+    pixels = torch.randint(0, 255, (2, 64, 64), dtype=torch.uint8)
     questions = ["Which organ stores bile?", "Segment the spleen."]
     with torch.no_grad():
         for one, other in zip(

@@ -45,7 +45,7 @@ def test_the_checkpoint_is_small_and_says_how_it_was_made():
     assert card["trained"]
     recipe = json.loads((FOLDER / "training.json").read_text())
     assert recipe["preset"] == "tiny"
-    for stage in ("segmenter", "vision-language", "extractors"):
+    for stage in ("segmenter", "vision-tower", "language", "vision-language", "extractors"):
         log = (FOLDER / "log" / stage / "train.csv").read_text().splitlines()
         assert log[0].startswith("step,minutes,rate,loss")
         assert len(log) > 100

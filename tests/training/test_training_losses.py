@@ -12,7 +12,9 @@ from organseg.training.losses import (
     attention_loss,
     box_loss,
     dice_loss,
+    dice_of_classes,
     distillation_loss,
+    gap_loss,
     generalised_iou,
     level_loss,
     mask_cross_entropy,
@@ -144,3 +146,31 @@ def test_no_text_costs_nothing_and_still_has_a_gradient_path():
     loss = answer_loss(similarity, torch.zeros(0, 14, dtype=torch.bool), 0.1)
     loss.backward()
     assert loss == 0.0
+
+
+def test_the_gap_loss_wants_asked_organs_near_the_nearest_and_others_far_behind():
+    asked = torch.zeros(1, 14, dtype=torch.bool)
+    asked[0, [3, 7]] = True
+    told_apart, one_lost, one_too_many = torch.zeros(3, 1, 14)
+    told_apart[0, [3, 7]] = 0.8
+    one_lost[0, 3], one_lost[0, 7] = 0.8, 0.5
+    one_too_many[0, [3, 7, 9]] = 0.8
+    assert gap_loss(told_apart, asked) < 0.1
+    assert gap_loss(one_lost, asked) > 3.0
+    assert gap_loss(one_too_many, asked) > 3.0
+
+
+def test_the_gap_of_a_question_that_asks_for_no_organ_does_not_count():
+    asked = torch.zeros(1, 14, dtype=torch.bool)
+    asked[0, 13] = True
+    assert gap_loss(torch.rand(1, 14), asked) == 0.0
+
+
+def test_dice_of_classes_leaves_out_the_background_and_what_is_not_shown():
+    classes = torch.zeros(1, 4, 4, dtype=torch.int64)
+    classes[0, :2] = 2
+    logits = torch.full((1, 4, 4, 4), -40.0)
+    logits[:, 2, :2] = 40.0
+    # Class 3 is claimed where the background is: an organ that is not shown.
+    logits[:, 3, 2:] = 40.0
+    assert dice_of_classes(logits, classes) < 1e-3

@@ -10,7 +10,7 @@ import pytest
 import torch
 from flare22_files import write_phantoms_as_flare22
 from original_files import write_originals
-from training_toys import TOY, few_questions, vectors_by_lot
+from training_toys import TOY, TOY_ORIGINAL, few_questions, vectors_by_lot
 
 from organseg.errors import CheckpointError
 from organseg.networks.build import build_checkpoint
@@ -19,6 +19,7 @@ from organseg.training.assess import assess
 from organseg.training.options import (
     CalibrationOptions,
     ExtractorsOptions,
+    LanguageOptions,
     LoopOptions,
     Recipe,
     SegmenterOptions,
@@ -33,6 +34,9 @@ RECIPE = Recipe(
     slices=SlicesOptions(volumes=2, validation_volumes=1, slices=6, size=64, processes=1),
     segmenter=SegmenterOptions(boxes=2),
     segmenter_loop=LOOP,
+    vision_tower_loop=LOOP,
+    language=LanguageOptions(texts=24),
+    language_loop=LOOP,
     vision_language=VisionLanguageOptions(questions=2, text_batch=24),
     vision_language_loop=LOOP,
     extractors=ExtractorsOptions(questions=2, organs=2),
@@ -65,7 +69,8 @@ def test_the_checkpoint_is_complete_and_says_that_it_was_trained(trained):
     assert "phantoms" in checkpoint.card.description
     assert (folder / "adapter" / "adapter_model.safetensors").is_file()
     record = json.loads((folder / "training.json").read_text())
-    assert record["stages"].keys() == {"segmenter", "vision-language", "extractors"}
+    stages = ("segmenter", "vision-tower", "language", "vision-language", "extractors")
+    assert tuple(record["stages"]) == stages
     assert record["slices"]["volumes"] == 2
     assert record["stages"]["segmenter"]["options"]["SegmenterOptions.boxes"] == 2
     assert (folder / "log" / "vision-language" / "train.csv").read_text().startswith("step,")
@@ -122,7 +127,7 @@ def test_stage_zero_goes_on_from_a_checkpoint_with_its_adapter_merged(trained, t
     (tmp_path / "slices").symlink_to(trained.out / "slices")
     pipeline = toy_pipeline(tmp_path, start=trained.checkpoint_folder)
     begun = pipeline._beginning(0).organ_seg
-    pixels = torch.randint(0, 255, (1, 48, 48), dtype=torch.uint8)
+    pixels = torch.randint(0, 255, (1, 64, 64), dtype=torch.uint8)
     loaded = load_checkpoint(trained.checkpoint_folder, TOY).organ_seg
     with torch.no_grad():
         for one, other in zip(
@@ -157,7 +162,7 @@ def test_a_base_with_an_adapter_is_refused(trained, tmp_path):
 
 def test_the_papers_models_learn_from_a_flare22_shaped_folder(tmp_path, monkeypatch):
     monkeypatch.setattr("organseg.training.sentences.embed", vectors_by_lot)
-    preset = replace(TOY, vision_language=replace(TOY.vision_language, tied_embeddings=False))
+    preset = TOY_ORIGINAL
     files, parts = write_originals(tmp_path / "originals", preset)
     write_phantoms_as_flare22(tmp_path / "FLARE22", patients=12)
     dataset = SlicesOptions(size=64, dataset=str(tmp_path / "FLARE22"))

@@ -5,22 +5,27 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from training_toys import TOY, sampler, toy_bank
+from training_toys import TOY, TOY_ORIGINAL, sampler, toy_bank
 
 from organseg.errors import CheckpointError
 from organseg.networks.build import build_organ_seg
 from organseg.training.extractors_stage import ExtractorsStage, paper_options
 from organseg.training.frozen import demand_unchanged, frozen_hashes
+from organseg.training.language_stage import LanguageStage, start_from_encoder
 from organseg.training.loop import train
 from organseg.training.options import (
     ExtractorsOptions,
+    LanguageOptions,
     LoopOptions,
     SegmenterOptions,
     VisionLanguageOptions,
+    VisionTowerOptions,
 )
 from organseg.training.packing import ask_together, look
 from organseg.training.segmenter_stage import SegmenterStage, jitter_boxes
-from organseg.training.vision_language_stage import VisionLanguageStage, start_from_encoder
+from organseg.training.state import put_weights, trained_weights
+from organseg.training.vision_language_stage import VisionLanguageStage
+from organseg.training.vision_tower_stage import VisionTowerStage
 
 QUESTIONS = [["Which organ stores bile?", "liver"], ["Where is the spleen, please?", "hello"]]
 
@@ -57,9 +62,9 @@ def extractors_stage(tmp_path, monkeypatch, **options) -> ExtractorsStage:
 def test_questions_asked_together_are_answered_as_if_asked_alone(attention):
     model = build_organ_seg(TOY).vision_language
     model.llava.set_attn_implementation(attention)
-    pixels = torch.randint(0, 255, (2, 48, 48), dtype=torch.uint8)
+    pixels = torch.randint(0, 255, (2, 64, 64), dtype=torch.uint8)
     with torch.no_grad():
-        answers, patches = ask_together(model, pixels, QUESTIONS)
+        answers, patches = ask_together(model, model.image_features(pixels), QUESTIONS)
         for column in range(2):
             alone = model(pixels, [row[column] for row in QUESTIONS])
             torch.testing.assert_close(answers[:, column], alone.answer_state, atol=1e-4, rtol=0)
@@ -68,10 +73,11 @@ def test_questions_asked_together_are_answered_as_if_asked_alone(attention):
 
 def test_images_alone_give_the_patch_states_that_any_question_gives():
     model = build_organ_seg(TOY).vision_language
-    pixels = torch.randint(0, 255, (2, 48, 48), dtype=torch.uint8)
+    pixels = torch.randint(0, 255, (2, 64, 64), dtype=torch.uint8)
     with torch.no_grad():
         asked = model(pixels, [row[0] for row in QUESTIONS]).patch_states
-        torch.testing.assert_close(look(model, pixels), asked, atol=1e-4, rtol=0)
+        seen = look(model, model.image_features(pixels))
+        torch.testing.assert_close(seen, asked, atol=1e-4, rtol=0)
 
 
 def test_text_alone_is_asked_without_image_tokens():
@@ -94,6 +100,72 @@ def test_the_segmenter_learns_a_few_slices_by_heart():
     figures = stage.eval().validate(torch.device("cpu"))
     assert figures["score"] > 0.2
     assert figures["dice_spleen"] > 0.0 == figures["dice_pancreas"]
+
+
+@pytest.mark.parametrize("preset", [TOY, TOY_ORIGINAL], ids=["resnet", "clip"])
+def test_the_vision_tower_learns_a_few_slices_by_heart_and_alone(preset):
+    torch.manual_seed(0)
+    model = build_organ_seg(preset).vision_language
+    before = {name: weight.clone() for name, weight in model.named_parameters()}
+    stage = VisionTowerStage(model, sampler(), sampler(), VisionTowerOptions(), validation_slices=4)
+    first, last = overfit(stage, 40, 3e-3)
+    assert last < 0.7 * first
+    assert stage.eval().validate(torch.device("cpu")).keys() >= {"score", "dice_liver"}
+    changed = {name for name, weight in model.named_parameters() if weight.ne(before[name]).any()}
+    assert changed
+    assert all(".vision_tower." in name for name in changed)
+
+
+def test_a_segmenters_weights_bring_the_random_frequencies_that_they_were_trained_with():
+    stages = [
+        SegmenterStage(
+            build_organ_seg(TOY, seed=seed).segmenter, sampler(), sampler(), SegmenterOptions()
+        )
+        for seed in (0, 1)
+    ]
+    put_weights(stages[1], trained_weights(stages[0]))
+    box = torch.tensor([[0.1, 0.2, 0.5, 0.8]])
+    with torch.no_grad():
+        one, other = (stage.segmenter.embed_boxes(box) for stage in stages)
+    torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+def test_running_statistics_of_what_is_trained_are_weights_of_it(tmp_path):
+    model = build_organ_seg(TOY).vision_language
+    stage = VisionTowerStage(model, sampler(), sampler(), VisionTowerOptions(), validation_slices=4)
+    options = LoopOptions(steps=2, batch=2, bf16=False, validate_every=0)
+    best = train(stage, tmp_path / "run", options, {})
+    means = [name for name in best if name.endswith("running_mean")]
+    assert means
+    other = build_organ_seg(TOY).vision_language
+    put_weights(
+        VisionTowerStage(other, sampler(), sampler(), VisionTowerOptions(), validation_slices=4),
+        best,
+    )
+    pixels = torch.randint(0, 255, (1, 64, 64), dtype=torch.uint8)
+    with torch.no_grad():
+        seen = [each.eval().tower_features(pixels) for each in (model, other)]
+    torch.testing.assert_close(*seen, rtol=0, atol=0)
+
+
+def test_the_language_model_learns_a_few_questions_by_heart_without_an_image(tmp_path, monkeypatch):
+    torch.manual_seed(0)
+    parts = build_organ_seg(TOY)
+    stage = LanguageStage(
+        parts.vision_language,
+        parts.extractors,
+        toy_bank(tmp_path, monkeypatch),
+        LanguageOptions(texts=24),
+        temperature=0.07,
+    )
+    first, last = overfit(stage, 40, 3e-3)
+    assert last < 0.8 * first
+    assert {"score", "choice", "n_acc", "t_acc"} <= stage.eval().validate(
+        torch.device("cpu")
+    ).keys()
+    frozen = {name for name, weight in stage.named_parameters() if not weight.requires_grad}
+    assert any("segment_information" in name for name in frozen)
+    assert any("vision_tower" in name for name in frozen)
 
 
 def test_the_vision_language_model_learns_a_few_slices_by_heart(tmp_path, monkeypatch):
@@ -173,7 +245,7 @@ def test_the_plain_recipe_has_the_papers_two_losses_and_no_more(tmp_path, monkey
     rng = np.random.default_rng(0)
     assert plain(plain.draw(rng, 2)).keys() == {"answer", "dice"}
     assert full(full.draw(rng, 2)).keys() == {
-        "answer", "several", "distill", "dice", "attention", "box", "presence",
+        "answer", "several", "gap", "distill", "dice", "attention", "box", "presence",
     }  # fmt: skip
     kept = ExtractorsOptions(box_weight=0.3)
     assert paper_options(kept) is kept

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from organseg.contract import TINY
-from organseg.contract.presets import ExtractorSize
+from organseg.contract.presets import ClipSize, ExtractorSize, ResNetSize
 from organseg.data.questions import Question, load_questions
 from organseg.data.questions import Split as QuestionSplit
 from organseg.training.options import AugmentOptions
@@ -34,11 +34,8 @@ TOY = replace(
     ),
     vision_language=replace(
         TINY.vision_language,
-        image_size=48,
-        vision_width=32,
-        vision_depth=2,
-        vision_heads=2,
-        vision_mlp=64,
+        image_size=64,
+        tower=ResNetSize(stem=8, widths=(8, 16, 32), depths=(1, 1, 1)),
         width=32,
         depth=2,
         heads=2,
@@ -47,6 +44,16 @@ TOY = replace(
     ),
     extractors=ExtractorSize(width=32, heads=2, depth=1, cells=2, kernel=8, text_width=384),
 )
+
+TOY_ORIGINAL = replace(
+    TOY,
+    vision_language=replace(
+        TOY.vision_language,
+        tower=ClipSize(width=32, depth=2, heads=2, mlp=64),
+        tied_embeddings=False,
+    ),
+)
+"""The same with what LLaVA-Med has: a CLIP tower, and a head of its own."""
 
 STILL = AugmentOptions(zoom=0.0, shift=0.0, turn_degrees=0.0, gamma=0.0, coarse_share=0.0)
 """Slices shown as they are."""
