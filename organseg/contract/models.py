@@ -96,7 +96,10 @@ def models_of(preset: Preset) -> tuple[Model, ...]:
         "grey levels in display orientation, stretched to 0..255, aspect ratio not kept",
     )
     vlm_pixels = Tensor(
-        names.VLM_PIXELS, DataType.UINT8, square(vlm.image_size), "the same picture at the vision tower's size"
+        names.VLM_PIXELS,
+        DataType.UINT8,
+        square(vlm.image_size),
+        "the same picture at the vision tower's size",
     )
     question = Tensor(names.QUESTION, DataType.BYTES, (one,), "UTF-8, NFC, outer blanks removed")
     image_size_hw = Tensor(
