@@ -104,9 +104,14 @@ class VisionLanguageSize:
     """Whether the language-model head shares the token embeddings' weights."""
 
     @property
+    def grid(self) -> int:
+        """Image tokens along each side."""
+        return self.image_size // self.patch_size
+
+    @property
     def patches(self) -> int:
         """Number of image tokens."""
-        return (self.image_size // self.patch_size) ** 2
+        return self.grid**2
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,7 @@ class SegmentInformationExtractor(nn.Module):
         """Builds the layers for a language model's states."""
         super().__init__()
         width = size.width
-        self.cells, self.grid = size.cells, states.image_size // states.patch_size
+        self.cells, self.grid = size.cells, states.grid
         self.read_patches = nn.Sequential(
             nn.LayerNorm(states.width), nn.Linear(states.width, width)
         )

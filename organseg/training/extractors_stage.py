@@ -19,7 +19,7 @@ from organseg.networks.lora import add_lora
 from organseg.networks.organ_seg import OrganSeg
 from organseg.training.augment import resize_grey
 from organseg.training.figures import question_similarity, validation_figures
-from organseg.training.frozen import freeze
+from organseg.training.frozen import freeze, thaw
 from organseg.training.loop import Batch, Stage
 from organseg.training.losses import (
     answer_loss,
@@ -83,8 +83,7 @@ class ExtractorsStage(Stage):
             rank=options.lora_rank,
             alpha=options.lora_alpha,
         )
-        for weight in organ_seg.extractors.parameters():
-            weight.requires_grad_(True)
+        thaw(organ_seg.extractors)
         self.organ_seg = organ_seg
         self.temperature = temperature
         self._training, self._validation, self._bank = training, validation, bank

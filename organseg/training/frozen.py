@@ -17,6 +17,13 @@ def freeze(*modules: nn.Module) -> None:
             weight.requires_grad_(False)
 
 
+def thaw(*modules: nn.Module) -> None:
+    """Gives all weights their gradients."""
+    for module in modules:
+        for weight in module.parameters():
+            weight.requires_grad_(True)
+
+
 def frozen_hashes(module: nn.Module) -> dict[str, str]:
     """A hash of the bytes of every weight without gradients, and of every buffer, by name."""
     tensors: dict[str, Tensor] = dict(module.named_buffers())

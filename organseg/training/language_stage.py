@@ -17,7 +17,7 @@ from organseg.networks.extractors import Extractors
 from organseg.networks.text_encoder import encoder_folder
 from organseg.networks.vision_language import VisionLanguage
 from organseg.training.figures import VALIDATION_QUESTIONS, answer_figures, question_similarity
-from organseg.training.frozen import freeze
+from organseg.training.frozen import freeze, thaw
 from organseg.training.loop import Batch, Stage
 from organseg.training.losses import answer_loss, distillation_loss
 from organseg.training.options import LanguageOptions
@@ -45,9 +45,7 @@ class LanguageStage(Stage):
         """Takes the model as it is; language model and F_t's head learn, nothing that sees."""
         super().__init__()
         freeze(vision_language, extractors)
-        for part in (vision_language.language_model, extractors.information_of_interest):
-            for weight in part.parameters():
-                weight.requires_grad_(True)
+        thaw(vision_language.language_model, extractors.information_of_interest)
         self.vision_language, self.extractors = vision_language, extractors
         self.teacher = EncoderTeacher(vision_language, extractors)
         self.options, self.temperature, self._bank = options, temperature, bank

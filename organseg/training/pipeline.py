@@ -41,9 +41,9 @@ from organseg.networks.text_encoder import encoder_sha256
 from organseg.training.calibrate import calibrate, validation_scores
 from organseg.training.dataset_slices import write_dataset_slices
 from organseg.training.extractors_stage import ExtractorsStage
-from organseg.training.frozen import demand_unchanged, frozen_hashes
+from organseg.training.frozen import demand_unchanged, frozen_hashes, thaw
 from organseg.training.language_stage import LanguageStage, start_from_encoder
-from organseg.training.loop import train
+from organseg.training.loop import Stage, train
 from organseg.training.options import Recipe
 from organseg.training.record import write_training_record
 from organseg.training.sampling import SliceSampler
@@ -114,13 +114,7 @@ class Pipeline:
     def train_segmenter(self) -> None:
         """Stage 0, the segmenter."""
         recipe = self.recipe
-        organ_seg = self._beginning(recipe.segmenter_loop.seed).organ_seg
-        stage = SegmenterStage(
-            organ_seg.segmenter,
-            *self.samplers(),
-            recipe.segmenter,
-            validation_slices=recipe.segmenter_loop.validation_slices,
-        )
+        stage = self._segmenter_stage(self._beginning(recipe.segmenter_loop.seed))
         wish = self._wish(recipe.segmenter, recipe.segmenter_loop)
         train(stage, self.out / stage.name, recipe.segmenter_loop, wish)
 
@@ -147,9 +141,8 @@ class Pipeline:
         checkpoint = self._beginning(recipe.vision_language_loop.seed)
         if self.start is None:
             # One after the other: each stage thaws its own part and freezes the rest.
-            for part_of in (self._vision_tower_stage, self._language_stage):
-                part = part_of(checkpoint)
-                put_weights(part, load_weights(self.out / part.name / BEST_FILE))
+            self._put_trained(self._vision_tower_stage(checkpoint))
+            self._put_trained(self._language_stage(checkpoint))
         stage = self._vision_language_stage(checkpoint)
         wish = self._wish(recipe.vision_language, recipe.vision_language_loop)
         train(stage, self.out / stage.name, recipe.vision_language_loop, wish)
@@ -252,8 +245,7 @@ class Pipeline:
             return self._fresh(seed)
         checkpoint = load_checkpoint(self.start, self.preset)
         merge_adapter(checkpoint.organ_seg.vision_language)
-        for weight in checkpoint.organ_seg.parameters():
-            weight.requires_grad_(True)
+        thaw(checkpoint.organ_seg)
         torch.manual_seed(seed)
         return checkpoint
 
@@ -269,8 +261,8 @@ class Pipeline:
                 )
             return checkpoint
         checkpoint = self._fresh(self.recipe.extractors_loop.seed)
-        self._put_segmenter(checkpoint)
-        self._put_vision_language(checkpoint)
+        self._put_trained(self._segmenter_stage(checkpoint))
+        self._put_trained(self._vision_language_stage(checkpoint))
         return checkpoint
 
     def _from_originals(self, files: OriginalFiles) -> Checkpoint:
@@ -280,19 +272,22 @@ class Pipeline:
         dtype = torch.bfloat16 if loop.bf16 else torch.float32
         checkpoint = original_checkpoint(files, self.preset, seed=loop.seed, dtype=dtype)
         if files.medsam is None:
-            self._put_segmenter(checkpoint)
+            self._put_trained(self._segmenter_stage(checkpoint))
         if files.llava_med is None:
-            self._put_vision_language(checkpoint)
+            self._put_trained(self._vision_language_stage(checkpoint))
         return checkpoint
 
-    def _put_segmenter(self, checkpoint: Checkpoint) -> None:
-        parts, recipe = checkpoint.organ_seg, self.recipe.segmenter
-        stage = SegmenterStage(parts.segmenter, *self.samplers(), recipe)
+    def _put_trained(self, stage: Stage) -> None:
+        """Puts a stage's best weights into the parts that it was made with."""
         put_weights(stage, load_weights(self.out / stage.name / BEST_FILE))
 
-    def _put_vision_language(self, checkpoint: Checkpoint) -> None:
-        stage = self._vision_language_stage(checkpoint)
-        put_weights(stage, load_weights(self.out / stage.name / BEST_FILE))
+    def _segmenter_stage(self, checkpoint: Checkpoint) -> SegmenterStage:
+        return SegmenterStage(
+            checkpoint.organ_seg.segmenter,
+            *self.samplers(),
+            self.recipe.segmenter,
+            validation_slices=self.recipe.segmenter_loop.validation_slices,
+        )
 
     def _vision_tower_stage(self, checkpoint: Checkpoint) -> VisionTowerStage:
         return VisionTowerStage(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -71,3 +72,18 @@ def cell_centers(tissues: Tensor, side: int) -> Tensor:
     """Int64 [B, side, side]: the tissue at the middle of every cell of uint8 [B, H, W]."""
     middles = torch.arange(side) * tissues.shape[-1] // side + tissues.shape[-1] // (2 * side)
     return tissues[:, middles][:, :, middles].long()
+
+
+def lay_out_cells(read: Tensor, cells: int) -> Tensor:
+    """What is read from each patch for its cells, as one picture: the twin of `cell_centers`.
+
+    Args:
+        read: float [B, P, K * cells * cells], P patches row by row.
+        cells: cells of a patch along each axis.
+
+    Returns:
+        float [B, K, A, A], where A = cells * sqrt(P).
+    """
+    grid = math.isqrt(read.shape[1])
+    patches = read.transpose(1, 2).reshape(len(read), -1, grid, grid)
+    return functional.pixel_shuffle(patches, cells)

@@ -11,17 +11,18 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from organseg.data.phantom import Tissue
 from organseg.networks.extractors import Extractors
 from organseg.networks.vision_language import VisionLanguage
 from organseg.training.augment import resize_grey
 from organseg.training.figures import question_similarity, validation_figures
+from organseg.training.frozen import thaw
 from organseg.training.language_stage import (
     QUESTIONS_OF_A_ROW,
     EncoderTeacher,
     rows_of,
+    whole_rows,
 )
 from organseg.training.loop import Batch, Stage
 from organseg.training.losses import (
@@ -37,7 +38,13 @@ from organseg.training.options import VisionLanguageOptions
 from organseg.training.packing import ask_together, look
 from organseg.training.sampling import SliceSampler
 from organseg.training.sentences import QuestionBank
-from organseg.training.targets import LEVEL_UNIT_MM, cell_centers, covered_cells, place_targets
+from organseg.training.targets import (
+    LEVEL_UNIT_MM,
+    cell_centers,
+    covered_cells,
+    lay_out_cells,
+    place_targets,
+)
 
 _TISSUE_CELLS = 2
 """Cells of a patch, along each axis, whose tissue is read from its state."""
@@ -63,8 +70,7 @@ class VisionLanguageStage(Stage):
         """Takes the model as it is; all of it learns."""
         super().__init__()
         self.vision_language, self.extractors = vision_language, extractors
-        for weight in self.parameters():
-            weight.requires_grad_(True)
+        thaw(vision_language, extractors)
         size = vision_language.size
         # Teachers that are left behind when the stage is over.
         self.teacher = EncoderTeacher(vision_language, extractors)
@@ -85,8 +91,7 @@ class VisionLanguageStage(Stage):
         places = place_targets(labels)
         asked = min(options.asked_images, batch)
         texts = self._bank.draw(
-            asked * options.questions
-            + max(1, options.text_batch // QUESTIONS_OF_A_ROW) * QUESTIONS_OF_A_ROW,
+            asked * options.questions + whole_rows(options.text_batch),
             rng,
             typos=options.typos,
             composed=options.composed,
@@ -94,13 +99,12 @@ class VisionLanguageStage(Stage):
         )
         behind = asked * options.questions
         size = self.vision_language.size
-        grid = size.image_size // size.patch_size
         return {
             "pixels": resize_grey(images, size.image_size),
             "present": places.present,
             "boxes": places.boxes,
-            "cells": covered_cells(labels, grid * self.extractors.segment_information.cells),
-            "tissues": cell_centers(tissues, grid * _TISSUE_CELLS),
+            "cells": covered_cells(labels, size.grid * self.extractors.segment_information.cells),
+            "tissues": cell_centers(tissues, size.grid * _TISSUE_CELLS),
             "levels": levels / LEVEL_UNIT_MM,
             "behind_images": rows_of(texts.texts[:behind], options.questions),
             "alone": rows_of(texts.texts[behind:], QUESTIONS_OF_A_ROW),
@@ -142,9 +146,7 @@ class VisionLanguageStage(Stage):
         heads = self.extractors
         places = heads.segment_information(answers, patches, heads.organ_prototypes)
         present = batch["present"]
-        grid = self.vision_language.size.image_size // self.vision_language.size.patch_size
-        tissues = self.tissues(patches).transpose(1, 2).unflatten(2, (grid, grid))
-        tissues = functional.pixel_shuffle(tissues, _TISSUE_CELLS)
+        tissues = lay_out_cells(self.tissues(patches), _TISSUE_CELLS)
         level = self.level(patches.mean(dim=1)).squeeze(-1)
         return {
             "attention": options.attention_weight

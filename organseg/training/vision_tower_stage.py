@@ -16,12 +16,12 @@ from organseg.data.phantom import Tissue
 from organseg.networks.vision_language import VisionLanguage
 from organseg.organs import ORGANS
 from organseg.training.augment import resize_grey
-from organseg.training.frozen import freeze
+from organseg.training.frozen import freeze, thaw
 from organseg.training.loop import Batch, Stage
 from organseg.training.losses import dice_of_classes, level_loss, tissue_loss
 from organseg.training.options import VisionTowerOptions
 from organseg.training.sampling import SliceSampler
-from organseg.training.targets import LEVEL_UNIT_MM, cell_centers
+from organseg.training.targets import LEVEL_UNIT_MM, cell_centers, lay_out_cells
 
 _CELLS = 4
 """Cells of a feature, along each axis, whose organ and tissue are read from it."""
@@ -49,8 +49,7 @@ class VisionTowerStage(Stage):
         freeze(vision_language)
         self.vision_language = vision_language
         self.tower = vision_language.vision_tower
-        for weight in self.tower.parameters():
-            weight.requires_grad_(True)
+        thaw(self.tower)
         width = self.tower.config.hidden_size
         self.read = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, _WIDTH), nn.GELU())
         self.organs = nn.Linear(_WIDTH, _CELLS**2 * _CLASSES)
@@ -74,14 +73,14 @@ class VisionTowerStage(Stage):
         """Cross-entropy and Dice of organs, cross-entropy of tissues, error of the level."""
         options = self.options
         read = self.read(self.vision_language.tower_features(batch["pixels"]))
-        organs = self._lay_out(self.organs(read))
+        organs = lay_out_cells(self.organs(read), _CELLS)
         level = self.level(read.mean(dim=1)).squeeze(-1)
         return {
             "organ": options.organ_weight
             * functional.cross_entropy(organs.float(), batch["organs"]),
             "dice": dice_of_classes(organs, batch["organs"]),
             "tissue": options.tissue_weight
-            * tissue_loss(self._lay_out(self.tissues(read)), batch["tissues"]),
+            * tissue_loss(lay_out_cells(self.tissues(read), _CELLS), batch["tissues"]),
             "level": options.level_weight * level_loss(level, batch["levels"]),
         }
 
@@ -93,7 +92,7 @@ class VisionTowerStage(Stage):
             images, labels = self._validation.read(rows[start : start + 8])
             pixels = resize_grey(images, self.vision_language.size.image_size).to(device)
             read = self.read(self.vision_language.tower_features(pixels))
-            found = self._lay_out(self.organs(read)).argmax(dim=1).cpu()
+            found = lay_out_cells(self.organs(read), _CELLS).argmax(dim=1).cpu()
             true = cell_centers(labels, self._side)
             for index in range(_CLASSES):
                 overlap[index] += ((found == index) & (true == index)).sum()
@@ -106,11 +105,4 @@ class VisionTowerStage(Stage):
 
     @property
     def _side(self) -> int:
-        size = self.vision_language.size
-        return _CELLS * size.image_size // size.patch_size
-
-    def _lay_out(self, read: Tensor) -> Tensor:
-        """Float [B, K, A, A] from [B, P, K * cells], row by row."""
-        side = self._side // _CELLS
-        grid = read.transpose(1, 2).reshape(len(read), -1, side, side)
-        return functional.pixel_shuffle(grid, _CELLS)
+        return _CELLS * self.vision_language.size.grid
