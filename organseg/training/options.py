@@ -108,6 +108,10 @@ class SegmenterOptions:
     """Largest error of a box's edges, as a share of its sides."""
     quality_weight: float = 0.1
     """Weight of the predicted IoU's squared error."""
+    organ_weight: float = 0.5
+    """Weight of the cross-entropy and Dice of the organs read from the image embedding."""
+    tissue_weight: float = 0.5
+    """Weight of the tissues read from the image embedding; phantoms alone have them."""
 
 
 @dataclass(frozen=True)

@@ -1,21 +1,42 @@
-"""Stage 0 `segmenter`: the small SAM learns masks from jittered boxes on phantom slices."""
+"""Stage 0 `segmenter`: the small SAM learns masks from jittered boxes on phantom slices.
+
+Four boxes say little about an image, so its embedding is also asked for the organ and the tissue
+of every cell, by heads that are left behind.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 
+from organseg.data.phantom import Tissue
 from organseg.networks.segmenter import Segmenter
 from organseg.organs import ORGANS
 from organseg.training.augment import resize_grey
 from organseg.training.loop import Batch, Stage
-from organseg.training.losses import dice_loss, near_box_cross_entropy, quality_loss
+from organseg.training.losses import (
+    dice_loss,
+    dice_of_classes,
+    near_box_cross_entropy,
+    quality_loss,
+    tissue_loss,
+)
 from organseg.training.options import SegmenterOptions
 from organseg.training.sampling import SliceSampler
-from organseg.training.targets import PlaceTargets, chosen_masks, organ_masks, place_targets
+from organseg.training.targets import (
+    PlaceTargets,
+    cell_centers,
+    chosen_masks,
+    organ_masks,
+    place_targets,
+)
 
 _VALIDATION_BATCH = 8
+_CELLS = 2
+"""Cells of a patch, along each axis, whose organ and tissue are read from the embedding."""
+_CLASSES = len(ORGANS) + 1
 
 
 class SegmenterStage(Stage):
@@ -35,33 +56,42 @@ class SegmenterStage(Stage):
         """Takes the segmenter as it is; all of it learns."""
         super().__init__()
         self.segmenter = segmenter
+        self.read = nn.Conv2d(segmenter.size.channels, _CELLS**2 * (_CLASSES + len(Tissue)), 1)
         self.options = options
         self._training, self._validation = training, validation
         self._validation_slices = validation_slices
 
     def draw(self, rng: np.random.Generator, batch: int) -> Batch:
         """Slices, and boxes with errors around organs that they show."""
-        images, labels, _, _ = self._training.draw(batch, rng)
+        images, labels, tissues, _ = self._training.draw(batch, rng)
         places = place_targets(labels)
         organs, boxes, weights = choose_boxes(places, self.options.boxes, rng)
         size = self.segmenter.size
+        side = _CELLS * size.grid
         return {
             "pixels": resize_grey(images, size.image_size),
             "boxes": jitter_boxes(boxes, self.options.jitter, rng),
             "masks": chosen_masks(labels, organs, size.mask_size),
             "weights": weights,
+            "organs": cell_centers(labels, side),
+            "tissues": cell_centers(tissues, side),
         }
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """BCE and Dice of the masks, squared error of the predicted IoU."""
-        logits, quality = self.segmenter.decode_masks(
-            self.segmenter.encode_image(batch["pixels"]), batch["boxes"]
-        )
+        """BCE and Dice of the masks, squared error of the predicted IoU, what cells show."""
+        embeddings = self.segmenter.encode_image(batch["pixels"])
+        logits, quality = self.segmenter.decode_masks(embeddings, batch["boxes"])
         masks, weights = batch["masks"], batch["weights"]
+        cells = functional.pixel_shuffle(self.read(embeddings), _CELLS)
+        organs, tissues = cells[:, :_CLASSES], cells[:, _CLASSES:]
+        organ = 2.0 * functional.cross_entropy(organs.float(), batch["organs"])
+        organ = organ + dice_of_classes(organs, batch["organs"])
         return {
             "dice": dice_loss(logits, masks, weights),
             "mask": 2.0 * near_box_cross_entropy(logits, masks, batch["boxes"], weights),
             "quality": self.options.quality_weight * quality_loss(quality, logits, masks, weights),
+            "organ": self.options.organ_weight * organ,
+            "tissue": self.options.tissue_weight * tissue_loss(tissues, batch["tissues"]),
         }
 
     def validate(self, device: torch.device) -> dict[str, float]:

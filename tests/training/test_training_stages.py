@@ -102,6 +102,17 @@ def test_the_segmenter_learns_a_few_slices_by_heart():
     assert figures["dice_spleen"] > 0.0 == figures["dice_pancreas"]
 
 
+def test_what_cells_show_teaches_the_image_encoder_unless_it_is_switched_off():
+    segmenter = build_organ_seg(TOY).segmenter
+    weights = list(segmenter.image_encoder.parameters())
+    for options in (SegmenterOptions(), SegmenterOptions(organ_weight=0.0, tissue_weight=0.0)):
+        stage = SegmenterStage(segmenter, sampler(), sampler(), options)
+        losses = stage(stage.draw(np.random.default_rng(0), 2))
+        gradients = torch.autograd.grad(losses["organ"] + losses["tissue"], weights)
+        learned = sum(float(gradient.abs().sum()) for gradient in gradients)
+        assert (learned > 0.0) == (options.organ_weight > 0.0)
+
+
 @pytest.mark.parametrize("preset", [TOY, TOY_ORIGINAL], ids=["resnet", "clip"])
 def test_the_vision_tower_learns_a_few_slices_by_heart_and_alone(preset):
     torch.manual_seed(0)
