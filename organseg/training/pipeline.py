@@ -138,11 +138,7 @@ class Pipeline:
     def train_vision_language(self) -> None:
         """Stage 0, tower and language model together: from both, or from another training."""
         recipe = self.recipe
-        checkpoint = self._beginning(recipe.vision_language_loop.seed)
-        if self.start is None:
-            # One after the other: each stage thaws its own part and freezes the rest.
-            self._put_trained(self._vision_tower_stage(checkpoint))
-            self._put_trained(self._language_stage(checkpoint))
+        checkpoint = self._both_parts()
         stage = self._vision_language_stage(checkpoint)
         wish = self._wish(recipe.vision_language, recipe.vision_language_loop)
         train(stage, self.out / stage.name, recipe.vision_language_loop, wish)
@@ -247,6 +243,17 @@ class Pipeline:
         merge_adapter(checkpoint.organ_seg.vision_language)
         thaw(checkpoint.organ_seg)
         torch.manual_seed(seed)
+        return checkpoint
+
+    def _both_parts(self) -> Checkpoint:
+        """Tower and language model, each as its own stage left it."""
+        checkpoint = self._beginning(self.recipe.vision_language_loop.seed)
+        # One after the other: each stage thaws its own part and freezes the rest.
+        for make in (self._vision_tower_stage, self._language_stage):
+            part = make(checkpoint)
+            # Going on from another training, what was not taught anew is that training's.
+            if self.start is None or (self.out / part.name / BEST_FILE).is_file():
+                self._put_trained(part)
         return checkpoint
 
     def _starting_point(self) -> Checkpoint:

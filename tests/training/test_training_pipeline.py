@@ -28,6 +28,7 @@ from organseg.training.options import (
 )
 from organseg.training.pipeline import Pipeline
 from organseg.training.sentences import QuestionBank
+from organseg.training.state import load_weights
 
 LOOP = LoopOptions(steps=2, batch=2, bf16=False, validate_every=0)
 RECIPE = Recipe(
@@ -109,6 +110,21 @@ def test_stage_one_starts_from_the_weights_of_stage_zero(trained):
     fresh = build_checkpoint(TOY).organ_seg.segmenter.state_dict()
     learned = started.segmenter.state_dict()
     assert any(not torch.allclose(fresh[name], learned[name]) for name in fresh)
+
+
+def test_going_on_takes_what_was_taught_anew_and_the_rest_from_the_start(trained, tmp_path):
+    (tmp_path / "slices").symlink_to(trained.out / "slices")
+    (tmp_path / "vision-tower").symlink_to(trained.out / "vision-tower")
+    save_checkpoint(build_checkpoint(TOY, seed=3), tmp_path / "start")
+    begun = toy_pipeline(tmp_path, start=tmp_path / "start")._both_parts().organ_seg
+    started = load_checkpoint(tmp_path / "start", TOY).organ_seg
+    taught = load_weights(trained.out / "vision-tower" / "best.safetensors")
+    for name, weight in begun.vision_language.state_dict().items():
+        wanted = taught.get(f"vision_language.{name}")
+        if wanted is None:
+            wanted = started.vision_language.state_dict()[name]
+        torch.testing.assert_close(weight, wanted, rtol=0, atol=0)
+    assert any(".vision_tower." in name for name in taught)
 
 
 def test_stage_one_trains_on_given_base_weights_and_by_the_plain_recipe(trained, tmp_path):
