@@ -31,12 +31,14 @@ setup: $(READY) ## Make the virtual environment with everything in it
 # Python 3.10 has older releases of some packages.
 CONSTRAINTS := constraints/embedded$(if $(filter 3.10,$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')),-3.10).txt
 
-$(READY): pyproject.toml $(CONSTRAINTS)
+$(READY): pyproject.toml $(CONSTRAINTS) constraints/compile-gate.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' || \
 	  { echo "wanted Python 3.10 to 3.12, $(PYTHON) is $$($(PYTHON) --version): use make PYTHON=python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q $(TORCH) $(TORCH_ARGS)
 	$(BIN)/pip install -q -c $(CONSTRAINTS) -e '.[$(EXTRAS)]'
+	@if [ "$$(uname -sm)" = "Linux x86_64" ]; then \
+	  $(BIN)/pip install -q --no-deps -r constraints/compile-gate.txt; fi
 	@touch $@
 
 demo: setup ## Export, start the server, ask questions about the sample slices, stop

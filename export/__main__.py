@@ -13,7 +13,8 @@ _EPILOG = """\
 examples:
   python -m export --preset tiny --platform python --out build/releases/tiny
       the embedded default: graphs run in Triton's Python backend on the CPU
-  python -m export --preset medsam --platform onnxruntime --checkpoint runs/medsam --out DIR
+  python -m export --preset medsam --platform onnxruntime --precision bf16 \\
+      --checkpoint runs/medsam --out DIR
       your own weights, for a GPU server with Triton's ONNX Runtime backend
 
 Without --checkpoint, `tiny` is exported with the weights that come with this repository
@@ -21,6 +22,9 @@ Without --checkpoint, `tiny` is exported with the weights that come with this re
 such a release shows and times the whole flow, but its answers mean nothing, and its manifest says
 so.
 """
+
+PRECISIONS = ("fp32", "bf16", "fp16")
+"""`export.precision.Precision`'s values, at hand before torch and onnx are imported."""
 
 SHIPPED = Path(__file__).resolve().parent / "checkpoints"
 """The checkpoints that come with the repository, one folder for each preset that has one."""
@@ -46,6 +50,19 @@ def main(arguments: list[str] | None = None) -> int:
     weights.add_argument("--checkpoint", type=Path, help="folder with trained weights")
     weights.add_argument("--untrained", action="store_true", help="random weights")
     parser.add_argument("--seed", type=int, default=0, help="of random weights (default 0)")
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default="fp32",
+        help="what matrix products and convolutions work in, on a GPU (default: fp32); bf16 has "
+        "the image encoder alone in it. Trained weights are released in half precision only if "
+        "verdicts are those of float32 and masks agree with them",
+    )
+    parser.add_argument(
+        "--accept-below-bar",
+        action="store_true",
+        help="release although graphs or answers differ too much; the manifest says so",
+    )
     parser.add_argument("--out", type=Path, required=True, help="the release folder to make")
     parser.add_argument("--replace", action="store_true", help="make an existing release anew")
     options = parser.parse_args(arguments)
@@ -63,6 +80,7 @@ def _export(options: argparse.Namespace) -> None:
     progress = Progress()
     print(f"exporting {options.preset} for {options.platform}", file=sys.stderr)
     with progress.step("import torch and transformers"):
+        from export.precision import Precision
         from export.release import write_release
         from organseg.networks.build import build_checkpoint
         from organseg.networks.checkpoint import load_checkpoint
@@ -82,6 +100,8 @@ def _export(options: argparse.Namespace) -> None:
         options.out,
         replace=options.replace,
         progress=progress,
+        precision=Precision(options.precision),
+        accept_below_bar=options.accept_below_bar,
     )
     worst = max(record.max_difference for record in records)
     print(f"largest difference from torch: {worst:.1e}", file=sys.stderr)

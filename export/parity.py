@@ -3,6 +3,9 @@
 Half-precision outputs are compared before they are rounded: the float32 tensor that the last
 cast reads is made an output of the graph in memory. Rounding may turn a difference of 1e-7 into
 one unit of half precision, which says nothing about the export.
+
+A graph whose products work in half precision is held against the same float32 module, by its
+difference in relation to the largest value: what no user can tell is judged by `export.acceptance`.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import onnxruntime
 import torch
 from torch import Tensor
 
+from export.precision import Precision, executable_on_cpu
 from export.samples import inputs_of
 from organseg.contract import Model
 from organseg.errors import ReleaseError
@@ -26,6 +30,9 @@ from organseg.networks.stages import GraphModule
 
 TOLERANCE = 1e-4
 """Largest absolute difference between float32 torch and float32 ONNX Runtime."""
+RELATIVE_TOLERANCE = {Precision.BF16: 0.1, Precision.FP16: 0.03}
+"""Largest `relative_difference` of a graph in half precision: what overflows or takes a wrong
+operand is off by one or more; whether users could tell is for `export.acceptance` to say."""
 BATCHES = (1, 3)
 """Batch sizes that are compared: alone, and a number no kernel is tuned for."""
 
@@ -38,14 +45,21 @@ class Parity:
     """The stage."""
     batch: int
     """How many requests were joined."""
+    precision: str
+    """What the graph's products work in: `fp32`, `bf16` or `fp16`."""
     max_difference: float
     """Largest absolute difference over all outputs."""
+    relative_difference: float
+    """The same as a share of each output's largest value, or of one where that is smaller."""
     verdicts_identical: bool | None
     """For `extractors`: whether the gate decides the same on both; None for other stages."""
 
     @property
     def holds(self) -> bool:
         """Whether the graph may be released."""
+        precision = Precision(self.precision)
+        if precision is not Precision.FP32:
+            return self.relative_difference <= RELATIVE_TOLERANCE[precision]
         return self.max_difference <= TOLERANCE and self.verdicts_identical is not False
 
 
@@ -55,10 +69,24 @@ def compare_graph(
     model: Model,
     samples: Sequence[dict[str, Tensor]],
     thresholds: Thresholds,
+    precision: Precision = Precision.FP32,
 ) -> list[Parity]:
     """Runs graph and module on the same inputs, one comparison per batch of `samples`."""
-    session = _session_before_rounding(path)
-    return [_compare(session, module, model, tensors, thresholds) for tensors in samples]
+    graph = executable_on_cpu(onnx.load(str(path)), precision)
+    session = cpu_session(_before_rounding(graph), precision)
+    return [_compare(session, module, model, tensors, thresholds, precision) for tensors in samples]
+
+
+def cpu_session(graph: onnx.ModelProto, precision: Precision) -> onnxruntime.InferenceSession:
+    """A session on the CPU that rounds wherever the graph does."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    if precision is not Precision.FP32:
+        # Optimised, casts there and back would be taken out.
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return onnxruntime.InferenceSession(
+        graph.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
 
 
 def require_parity(records: list[Parity]) -> None:
@@ -66,12 +94,14 @@ def require_parity(records: list[Parity]) -> None:
     broken = [record for record in records if not record.holds]
     if broken:
         listed = ", ".join(
-            f"{r.graph} at batch {r.batch}: {r.max_difference:.1e}"
+            f"{r.graph} at batch {r.batch} in {r.precision}: {r.max_difference:.1e}"
+            f" ({r.relative_difference:.1e} of the largest value)"
             f"{' and other verdicts' if r.verdicts_identical is False else ''}"
             for r in broken
         )
         raise ReleaseError(
-            f"wanted graphs within {TOLERANCE:g} of torch with the same verdicts, got {listed}: "
+            f"wanted graphs within {TOLERANCE:g} of torch with the same verdicts, in half "
+            f"precision within the share that export/parity.py grants, got {listed}: "
             "nothing was released; report it with the versions of torch and onnxruntime"
         )
 
@@ -82,6 +112,7 @@ def _compare(
     model: Model,
     tensors: dict[str, Tensor],
     thresholds: Thresholds,
+    precision: Precision,
 ) -> Parity:
     inputs = inputs_of(model, tensors)
     with torch.inference_mode():
@@ -92,13 +123,19 @@ def _compare(
     identical = None
     if model.name == "extractors":
         identical = _decisions(reference, thresholds) == _decisions(exported, thresholds)
+    pairs = list(zip(reference, exported, strict=True))
+    differences = [np.abs(wanted - got).max() for wanted, got in pairs]
+    shares = [
+        difference / max(1.0, np.abs(wanted).max())
+        for difference, (wanted, _) in zip(differences, pairs, strict=True)
+    ]
     return Parity(
         graph=model.name,
         batch=len(inputs[0]),
+        precision=precision.value,
         # numpy's maximum keeps a NaN, which holds no bar.
-        max_difference=float(
-            np.max([np.abs(a - b).max() for a, b in zip(reference, exported, strict=True)])
-        ),
+        max_difference=float(np.max(differences)),
+        relative_difference=float(np.max(shares)),
         verdicts_identical=identical,
     )
 
@@ -114,12 +151,12 @@ def _decisions(
     return [(found.organs.tolist(), found.verdicts.tolist()) for found in decisions]
 
 
-def _session_before_rounding(path: Path) -> onnxruntime.InferenceSession:
-    """A session whose outputs are the float32 tensors behind the graph's own outputs."""
-    graph_model = onnx.load(str(path))
-    graph = graph_model.graph
-    producers = {name: node for node in graph.node for name in node.output}
-    for output in graph.output:
+def _before_rounding(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The graph with the float32 tensors behind its own outputs as outputs."""
+    exposed = onnx.ModelProto()
+    exposed.CopyFrom(model)
+    producers = {name: node for node in exposed.graph.node for name in node.output}
+    for output in exposed.graph.output:
         producer = producers[output.name]
         if output.type.tensor_type.elem_type == onnx.TensorProto.FLOAT16:
             if producer.op_type != "Cast":
@@ -129,6 +166,4 @@ def _session_before_rounding(path: Path) -> onnxruntime.InferenceSession:
                 )
             output.name = producer.input[0]
             output.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
-    return onnxruntime.InferenceSession(
-        graph_model.SerializeToString(), providers=["CPUExecutionProvider"]
-    )
+    return exposed

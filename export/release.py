@@ -14,8 +14,12 @@ from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
+import onnx
+
+from export.acceptance import Acceptance, accept, require_acceptance
 from export.graphs import export_graph
-from export.parity import BATCHES, Parity, compare_graph, require_parity
+from export.parity import BATCHES, Parity, compare_graph, cpu_session, require_parity
+from export.precision import Precision, executable_on_cpu, lower
 from export.progress import Progress
 from export.samples import flow_inputs, inputs_of
 from organseg.contract import (
@@ -52,6 +56,8 @@ def write_release(
     *,
     replace: bool,
     progress: Progress,
+    precision: Precision = Precision.FP32,
+    accept_below_bar: bool = False,
 ) -> list[Parity]:
     """Exports a checkpoint as a release.
 
@@ -62,14 +68,19 @@ def write_release(
         out: the release folder to make.
         replace: whether a release that is there already is taken away first.
         progress: told of each step.
+        precision: what the graphs' products work in; half precision is for GPU platforms.
+        accept_below_bar: release what differs from float32 torch all the same; the manifest says
+            so.
 
     Returns:
         The comparisons of graphs with torch; they are in the manifest too.
 
     Raises:
-        ReleaseError: `out` holds something already, or a graph does not match torch.
+        ReleaseError: `out` holds something already, a graph does not match torch, users would
+            see a difference, or the platform does not run the precision.
     """
     _require_place(out, replace=replace)
+    _require_precision(platform, precision)
     out.parent.mkdir(parents=True, exist_ok=True)
     with _assembled(out) as folder:
         models = folder / MODELS_FOLDER
@@ -83,7 +94,12 @@ def write_release(
                 models / "llava_med" / VERSION_FOLDER / VISION_LANGUAGE_FOLDER,
             )
             checkpoint.cache.save(models / "gate" / VERSION_FOLDER / context_cache.FILE_NAME)
-        records = _write_graphs(checkpoint, preset, models, progress)
+        records = _write_graphs(checkpoint, preset, models, precision, progress)
+        accepted = None
+        if precision is not Precision.FP32 and checkpoint.card.trained:
+            with progress.step("ask what users would ask"):
+                accepted = _ask(checkpoint, models, precision)
+        below_bar = _judge(records, accepted, accept_below_bar=accept_below_bar)
         with progress.step("hash every file"):
             write_manifest(
                 folder,
@@ -91,6 +107,9 @@ def write_release(
                 platform=platform.value,
                 contract_version=CONTRACT_VERSION,
                 trained=checkpoint.card.trained,
+                precision=precision.value,
+                acceptance=asdict(accepted) if accepted else {},
+                below_bar=below_bar,
                 tools={name: version(name) for name in TOOLS},
                 parity=[asdict(record) for record in records],
             )
@@ -115,6 +134,36 @@ def _require_place(out: Path, *, replace: bool) -> None:
         )
 
 
+def _require_precision(platform: Platform, precision: Precision) -> None:
+    if precision is not Precision.FP32 and not platform.has_gpu:
+        raise ReleaseError(
+            f"wanted fp32 for the platform {platform.value}, whose CPU engine computes in float32, "
+            f"got {precision.value}: leave --precision out, or choose a GPU platform"
+        )
+
+
+def _judge(records: list[Parity], accepted: Acceptance | None, *, accept_below_bar: bool) -> bool:
+    """Whether the release is below the bar; raises `ReleaseError` where it may not be."""
+    try:
+        require_parity(records)
+        if accepted:
+            require_acceptance(accepted)
+    except ReleaseError:
+        if not accept_below_bar:
+            raise
+        return True
+    return False
+
+
+def _ask(checkpoint: Checkpoint, models: Path, precision: Precision) -> Acceptance:
+    sessions = {}
+    for name in graph_modules(checkpoint.organ_seg):
+        own = precision.of_stage(name)
+        graph = onnx.load(str(models / name / VERSION_FOLDER / Platform.PYTHON.graph_file))
+        sessions[name] = cpu_session(executable_on_cpu(graph, own), own)
+    return accept(checkpoint.organ_seg, sessions, checkpoint.cache.thresholds)
+
+
 def _write_configs(models: Path, preset: Preset, platform: Platform) -> None:
     stages = {model.name: model for model in models_of(preset)}
     for name, text in render_configs(preset, platform).items():
@@ -137,7 +186,11 @@ def _write_configs(models: Path, preset: Preset, platform: Platform) -> None:
 
 
 def _write_graphs(
-    checkpoint: Checkpoint, preset: Preset, models: Path, progress: Progress
+    checkpoint: Checkpoint,
+    preset: Preset,
+    models: Path,
+    precision: Precision,
+    progress: Progress,
 ) -> list[Parity]:
     organ_seg = checkpoint.organ_seg
     modules = graph_modules(organ_seg)
@@ -155,6 +208,7 @@ def _write_graphs(
             continue
         folder = models / model.name
         graph = folder / VERSION_FOLDER / Platform.PYTHON.graph_file
+        own = precision.of_stage(model.name)
         with progress.step(f"export {model.name}"):
             export_graph(
                 modules[model.name],
@@ -162,14 +216,16 @@ def _write_graphs(
                 preset,
                 inputs_of(model, samples[-1]),
                 graph,
-                metadata=metadata,
+                metadata={**metadata, "precision": own.value},
             )
+        if own is not Precision.FP32:
+            with progress.step(f"lower {model.name} to {own.value}"):
+                onnx.save(lower(onnx.load(str(graph)), own), str(graph))
         with progress.step(f"compare {model.name} with torch"):
             records += compare_graph(
-                graph, modules[model.name], model, samples, checkpoint.cache.thresholds
+                graph, modules[model.name], model, samples, checkpoint.cache.thresholds, own
             )
             check_graph((folder / "config.pbtxt").read_text(encoding="utf-8"), graph)
-    require_parity(records)
     return records
 
 

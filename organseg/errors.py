@@ -8,6 +8,7 @@ OrganSegError
 ├── ContractError              two sides speak different versions of the tensor contract
 ├── CheckpointError            weights, adapter or context cache that do not fit
 ├── ReleaseError               a release folder is missing a part, or a part was changed
+├── EngineError                an engine that TensorRT refuses, or that does not fit this machine
 ├── DatasetError               a dataset folder is not laid out as its loader expects
 ├── TrainingOptionError        an option of training makes no sense
 ├── TrainingDivergedError      the loss of a training run is no longer a number
@@ -32,6 +33,7 @@ __all__ = [
     "ContractError",
     "DatasetError",
     "DeadlineExceededError",
+    "EngineError",
     "ImageError",
     "InvalidInputError",
     "OrganSegError",
@@ -78,6 +80,10 @@ class CheckpointError(OrganSegError):
 
 class ReleaseError(OrganSegError):
     """A release folder is missing a part, or a part differs from its manifest."""
+
+
+class EngineError(OrganSegError):
+    """TensorRT refuses a graph, or an engine was built for another TensorRT or GPU."""
 
 
 class DatasetError(OrganSegError):

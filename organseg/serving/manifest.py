@@ -21,7 +21,7 @@ from organseg.errors import ReleaseError
 
 MANIFEST_NAME = "manifest.json"
 MODELS_FOLDER = "models"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 # The server's Python writes these beside `model.py` when it loads it. They are derived from the
 # source that is hashed; like the rest of the manifest, leaving them out guards against damage and
@@ -46,6 +46,12 @@ class Manifest:
     """When it was written: ISO 8601, UTC."""
     trained: bool
     """Whether the weights were trained; false for random stand-ins."""
+    precision: str
+    """What the graphs' products work in: `fp32`, `bf16` or `fp16`."""
+    acceptance: Mapping[str, Any]
+    """How answers compare with those of float32 torch; empty where they were not asked for."""
+    below_bar: bool
+    """Whether it was released although graphs or answers differ more than the export allows."""
     tools: Mapping[str, str]
     """Versions of the tools that made it, by package name."""
     parity: Sequence[Mapping[str, Any]]
@@ -63,6 +69,9 @@ def write_manifest(
     trained: bool,
     tools: Mapping[str, str],
     parity: Sequence[Mapping[str, Any]] = (),
+    precision: str = "fp32",
+    acceptance: Mapping[str, Any] | None = None,
+    below_bar: bool = False,
     created: str | None = None,
 ) -> Manifest:
     """Hashes every file of the release and writes its manifest, at once or not at all.
@@ -77,6 +86,9 @@ def write_manifest(
         contract_version=contract_version,
         created=created or datetime.now(timezone.utc).isoformat(timespec="seconds"),
         trained=trained,
+        precision=precision,
+        acceptance=dict(acceptance or {}),
+        below_bar=below_bar,
         tools=dict(sorted(tools.items())),
         parity=tuple(dict(record) for record in parity),
         files={path: _sha256(release_dir / path) for path in _list_files(release_dir)},
@@ -158,7 +170,14 @@ def _parse(document: object) -> Manifest:
             f"wanted a manifest of schema {SCHEMA_VERSION}, got {schema!r}: the release was made "
             f"by another version of organseg; install that version, or {_REMEDY}"
         )
-    kinds: dict[str, type] = {"trained": bool, "tools": dict, "parity": list, "files": dict}
+    kinds: dict[str, type] = {
+        "trained": bool,
+        "below_bar": bool,
+        "acceptance": dict,
+        "tools": dict,
+        "parity": list,
+        "files": dict,
+    }
     values: dict[str, Any] = {}
     for field in fields(Manifest):
         kind = kinds.get(field.name, str)

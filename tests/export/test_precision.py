@@ -1,0 +1,149 @@
+"""Precision as policy: what works in half precision, and what never does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from constructed import constructed_checkpoint
+from export.parity import BATCHES, RELATIVE_TOLERANCE, compare_graph, cpu_session
+from export.precision import Precision, executable_on_cpu, lower, working_types
+from export.samples import flow_inputs
+from organseg.contract import TINY, ModelKind, Platform, model_of, models_of
+from organseg.contract.checker import check_graph
+from organseg.contract.pbtxt import render_configs
+from organseg.networks.stages import graph_modules
+
+GRAPHS = [model.name for model in models_of(TINY) if model.kind is ModelKind.GRAPH]
+HALVES = [Precision.BF16, Precision.FP16]
+NEVER_HALF = ("LayerNormalization", "Softmax", "Einsum", "Sin", "Cos", "Pow", "Sqrt", "Exp")
+
+
+def graph_file(release: Path, name: str) -> Path:
+    return release / "models" / name / "1" / "model.onnx"
+
+
+@pytest.fixture(scope="module")
+def float32_graphs(release):
+    return {name: onnx.load(str(graph_file(release, name))) for name in GRAPHS}
+
+
+@pytest.mark.parametrize("precision", HALVES)
+@pytest.mark.parametrize("name", GRAPHS)
+def test_products_are_half_and_what_is_sensitive_is_not(float32_graphs, name, precision):
+    lowered = lower(float32_graphs[name], precision)
+    onnx.checker.check_model(lowered, full_check=True)
+    types = working_types(lowered)
+    assert precision.element_type in types["MatMul"]
+    for operator in NEVER_HALF:
+        assert types.get(operator, {TensorProto.FLOAT}) == {TensorProto.FLOAT}, operator
+
+
+@pytest.mark.parametrize("precision", HALVES)
+@pytest.mark.parametrize("name", GRAPHS)
+def test_nothing_changes_at_a_stages_edges(float32_graphs, name, precision, tmp_path):
+    path = tmp_path / "model.onnx"
+    onnx.save(lower(float32_graphs[name], precision), str(path))
+    check_graph(render_configs(TINY, Platform.TENSORRT)[name], path)
+
+
+def test_the_graph_that_is_lowered_stays_as_it_is(float32_graphs):
+    graph = float32_graphs["mask_decoder"]
+    before = graph.SerializeToString()
+    assert lower(graph, Precision.FP32).SerializeToString() == before
+    lower(graph, Precision.FP16)
+    assert graph.SerializeToString() == before
+
+
+def test_half_precision_halves_the_file(float32_graphs):
+    for name, graph in float32_graphs.items():
+        whole, half = graph.ByteSize(), lower(graph, Precision.FP16).ByteSize()
+        assert half < 0.75 * whole, name
+
+
+def types_of_weights(graph: onnx.ModelProto, part: str) -> set[int]:
+    return {each.data_type for each in graph.graph.initializer if part in each.name}
+
+
+def test_the_neck_and_the_cosines_stay_float32(float32_graphs):
+    encoder = lower(float32_graphs["image_encoder"], Precision.FP16)
+    assert types_of_weights(encoder, ".neck.") == {TensorProto.FLOAT}
+    assert TensorProto.FLOAT16 in types_of_weights(encoder, "patch_embed.proj.weight")
+    cache = constructed_checkpoint().cache.organ_prototypes
+    extractors = lower(float32_graphs["extractors"], Precision.FP16)
+    kept = [
+        numpy_helper.to_array(each)
+        for each in extractors.graph.initializer
+        if each.data_type == TensorProto.FLOAT
+    ]
+    assert any(array.shape == cache.T.shape and (array == cache.T).all() for array in kept)
+
+
+def test_a_box_is_told_by_its_sine_in_float32(float32_graphs):
+    lowered = lower(float32_graphs["mask_decoder"], Precision.FP16).graph
+    producers = {name: node for node in lowered.node for name in node.output}
+    waiting = [name for node in lowered.node if node.op_type == "Sin" for name in node.input]
+    seen = set()
+    while waiting:
+        name = waiting.pop()
+        if name in producers:
+            seen.add(producers[name].op_type)
+            waiting += producers[name].input
+    assert "MatMul" in seen
+    assert "Cast" not in seen
+
+
+@pytest.mark.parametrize("precision", HALVES)
+@pytest.mark.parametrize("name", GRAPHS)
+def test_a_lowered_graph_rounds_and_stays_near_torch(release, name, precision, tmp_path):
+    path = tmp_path / "model.onnx"
+    onnx.save(lower(onnx.load(str(graph_file(release, name))), precision), str(path))
+    checkpoint = constructed_checkpoint()
+    records = compare_graph(
+        path,
+        graph_modules(checkpoint.organ_seg)[name],
+        model_of(TINY, name),
+        [flow_inputs(checkpoint.organ_seg, batch) for batch in BATCHES],
+        checkpoint.cache.thresholds,
+        precision,
+    )
+    for record in records:
+        assert 1e-5 < record.relative_difference <= RELATIVE_TOLERANCE[precision]
+        assert record.holds
+
+
+def test_bfloat16_rounds_both_operands_and_accumulates_in_float32():
+    generator = np.random.default_rng(0)
+    rows, weights = (
+        generator.normal(size=shape).astype(np.float32) for shape in ((3, 64), (64, 5))
+    )
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"])],
+        "product",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [3, 64])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [3, 5])],
+        [numpy_helper.from_array(weights, "w")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    lowered = executable_on_cpu(lower(model, Precision.BF16), Precision.BF16)
+    (got,) = cpu_session(lowered, Precision.BF16).run(None, {"x": rows})
+
+    def rounded(values):
+        return values.astype(ml_dtypes.bfloat16).astype(np.float32)
+
+    np.testing.assert_array_equal(got, rounded(rounded(rows) @ rounded(weights)))
+    assert np.abs(got - rows @ weights).max() > 1e-3
+
+
+def test_a_release_in_bfloat16_has_its_image_encoder_in_it_alone():
+    assert {name: Precision.BF16.of_stage(name).value for name in GRAPHS} == {
+        "image_encoder": "bf16",
+        "extractors": "fp32",
+        "mask_decoder": "fp32",
+    }
+    assert {Precision.FP16.of_stage(name) for name in GRAPHS} == {Precision.FP16}
