@@ -16,6 +16,10 @@ examples:
   python -m export --preset medsam --platform onnxruntime --precision bf16 \\
       --checkpoint runs/medsam --out DIR
       your own weights, for a GPU server with Triton's ONNX Runtime backend
+  python -m export --preset medsam --platform tensorrt --precision bf16 \\
+      --checkpoint runs/medsam --timing-cache timing.cache --out DIR
+      engines for the GPU of this machine, built by the TensorRT that is installed here: run it in
+      the image that will serve
 
 Without --checkpoint, `tiny` is exported with the weights that come with this repository
 (export/checkpoints/tiny). Other presets, and any with --untrained, get random weights (seeded):
@@ -42,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--preset", choices=PRESETS, default="tiny", help="the sizes")
     parser.add_argument(
         "--platform",
-        choices=[Platform.PYTHON.value, Platform.ONNXRUNTIME.value],
+        choices=[platform.value for platform in Platform],
         default=Platform.PYTHON.value,
         help="what runs the graphs (default: python, the embedded server's)",
     )
@@ -63,6 +67,12 @@ def main(arguments: list[str] | None = None) -> int:
         action="store_true",
         help="release although graphs or answers differ too much; the manifest says so",
     )
+    parser.add_argument(
+        "--timing-cache",
+        type=Path,
+        metavar="FILE",
+        help="keeps TensorRT's kernel times between builds on the same GPU",
+    )
     parser.add_argument("--out", type=Path, required=True, help="the release folder to make")
     parser.add_argument("--replace", action="store_true", help="make an existing release anew")
     options = parser.parse_args(arguments)
@@ -80,12 +90,15 @@ def _export(options: argparse.Namespace) -> None:
     progress = Progress()
     print(f"exporting {options.preset} for {options.platform}", file=sys.stderr)
     with progress.step("import torch and transformers"):
+        from export.engines import target_here
         from export.precision import Precision
         from export.release import write_release
         from organseg.networks.build import build_checkpoint
         from organseg.networks.checkpoint import load_checkpoint
 
-    preset = preset_by_name(options.preset)
+    preset, platform = preset_by_name(options.preset), Platform(options.platform)
+    # Asked first: an export takes minutes, and without TensorRT they would be for nothing.
+    target = target_here() if platform is Platform.TENSORRT else None
     folder = _weights(options)
     with progress.step("load weights" if folder else "make random weights"):
         checkpoint = (
@@ -96,12 +109,14 @@ def _export(options: argparse.Namespace) -> None:
     records = write_release(
         checkpoint,
         preset,
-        Platform(options.platform),
+        platform,
         options.out,
         replace=options.replace,
         progress=progress,
         precision=Precision(options.precision),
         accept_below_bar=options.accept_below_bar,
+        target=target,
+        timing_cache=options.timing_cache,
     )
     worst = max(record.max_difference for record in records)
     print(f"largest difference from torch: {worst:.1e}", file=sys.stderr)

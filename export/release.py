@@ -17,6 +17,7 @@ from pathlib import Path
 import onnx
 
 from export.acceptance import Acceptance, accept, require_acceptance
+from export.engines import Target, write_engine
 from export.graphs import export_graph
 from export.parity import BATCHES, Parity, compare_graph, cpu_session, require_parity
 from export.precision import Precision, executable_on_cpu, lower
@@ -58,6 +59,8 @@ def write_release(
     progress: Progress,
     precision: Precision = Precision.FP32,
     accept_below_bar: bool = False,
+    target: Target | None = None,
+    timing_cache: Path | None = None,
 ) -> list[Parity]:
     """Exports a checkpoint as a release.
 
@@ -71,6 +74,8 @@ def write_release(
         precision: what the graphs' products work in; half precision is for GPU platforms.
         accept_below_bar: release what differs from float32 torch all the same; the manifest says
             so.
+        target: what engines are built with and for, where the platform is TensorRT.
+        timing_cache: a file that keeps TensorRT's measured kernel times between builds.
 
     Returns:
         The comparisons of graphs with torch; they are in the manifest too.
@@ -78,7 +83,10 @@ def write_release(
     Raises:
         ReleaseError: `out` holds something already, a graph does not match torch, users would
             see a difference, or the platform does not run the precision.
+        EngineError: TensorRT refuses a graph.
     """
+    if (platform is Platform.TENSORRT) != (target is not None):
+        raise ValueError("wanted a target for the platform tensorrt, and for it alone")
     _require_place(out, replace=replace)
     _require_precision(platform, precision)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -100,6 +108,17 @@ def write_release(
             with progress.step("ask what users would ask"):
                 accepted = _ask(checkpoint, models, precision)
         below_bar = _judge(records, accepted, accept_below_bar=accept_below_bar)
+        if target:
+            for model in _graph_stages(preset):
+                with progress.step(f"build the engine of {model.name}"):
+                    write_engine(
+                        model,
+                        preset,
+                        models / model.name,
+                        target,
+                        precision=precision.of_stage(model.name).value,
+                        timing_cache=timing_cache,
+                    )
         with progress.step("hash every file"):
             write_manifest(
                 folder,
@@ -203,9 +222,7 @@ def _write_graphs(
         "text_encoder_sha256": checkpoint.cache.encoder_sha256,
     }
     records = []
-    for model in models_of(preset):
-        if model.kind is not ModelKind.GRAPH:
-            continue
+    for model in _graph_stages(preset):
         folder = models / model.name
         graph = folder / VERSION_FOLDER / Platform.PYTHON.graph_file
         own = precision.of_stage(model.name)
@@ -227,6 +244,10 @@ def _write_graphs(
             )
             check_graph((folder / "config.pbtxt").read_text(encoding="utf-8"), graph)
     return records
+
+
+def _graph_stages(preset: Preset) -> list[Model]:
+    return [model for model in models_of(preset) if model.kind is ModelKind.GRAPH]
 
 
 def _runs_in_python(model: Model, platform: Platform) -> bool:

@@ -52,6 +52,17 @@ def parse_config(text: str) -> Any:
     return text_format.Parse(text, pb.ModelConfig())
 
 
+def with_engine(text: str, compute_capability: str, engine_file: str) -> str:
+    """A TensorRT stage's config that loads one engine, on GPUs of its compute capability alone.
+
+    There is no default file, so Triton refuses to load the model on any other GPU.
+    """
+    message = parse_config(text)
+    message.ClearField("default_model_filename")
+    message.cc_model_filenames[compute_capability] = engine_file
+    return config_text(message)
+
+
 def model_config(model: Model, preset: Preset, platform: Platform) -> Any:
     """The `ModelConfig` of one stage."""
     deployment = deployment_of(preset, platform, model)

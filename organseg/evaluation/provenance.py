@@ -19,10 +19,13 @@ from organseg.contract import CONTRACT_VERSION
 __all__ = ["describe_run", "file_sha256", "without_folders"]
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
-_PACKAGES = ("numpy", "scipy", "scikit-image", "torch", "transformers", "tritonclient")
+_PACKAGES = (
+    *("numpy", "scipy", "scikit-image", "torch", "transformers", "tritonclient"),
+    *("onnx", "onnxruntime", "tensorrt_rtx_cu13"),
+)
 
 
-def describe_run(arguments: Sequence[str]) -> dict[str, str]:
+def describe_run(arguments: Sequence[str], module: str = "organseg.evaluation") -> dict[str, str]:
     """Facts of this run, by name, for a record's provenance; `arguments` is the command line.
 
     Paths in it are cut to their last name, the server's address to its port.
@@ -32,7 +35,7 @@ def describe_run(arguments: Sequence[str]) -> dict[str, str]:
         for before, argument in zip(["", *arguments], arguments, strict=False)
     )
     return {
-        "command": f"python -m organseg.evaluation {shown}",
+        "command": f"python -m {module} {shown}",
         "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "organseg": f"{organseg.__version__}, contract {CONTRACT_VERSION}",
         "commit": _commit(),

@@ -1,0 +1,104 @@
+"""Engines of a release: every graph compiled by TensorRT for the GPU that will serve it."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+from export.tensorrt_plans import TENSORRT, compile_plan, load_library
+from organseg.contract import Model, Platform, Preset
+from organseg.contract.engines import tensorrt_profile
+from organseg.contract.pbtxt import with_engine
+from organseg.errors import EngineError
+from organseg.serving.engine_cards import EngineCard, engine_file, write_card
+from organseg.serving.gpu_machine import Gpu, this_machine
+
+
+@dataclass(frozen=True)
+class Target:
+    """What engines are built with and for."""
+
+    trt: ModuleType
+    """`tensorrt`; `tensorrt_rtx` compiles ahead of time, for a GPU that is not there."""
+    gpu: Gpu
+    """The kind of GPU."""
+    ahead_of_time: bool = False
+    """Whether the GPU is somewhere else."""
+
+
+def target_here() -> Target:
+    """The TensorRT and the GPU of this machine.
+
+    Raises `EngineError` where TensorRT or a GPU is missing, or the GPUs are of several kinds.
+    """
+    trt = load_library(TENSORRT)
+    gpus = this_machine().gpus
+    if len({gpu.compute_capability for gpu in gpus}) != 1:
+        found = ", ".join(f"{gpu.name} ({gpu.compute_capability})" for gpu in gpus) or "none"
+        raise EngineError(
+            f"wanted GPUs of one kind to build engines for, got {found}: run the export on the "
+            "machine that will serve, and choose with CUDA_VISIBLE_DEVICES"
+        )
+    return Target(trt, gpus[0])
+
+
+def write_engine(
+    model: Model,
+    preset: Preset,
+    folder: Path,
+    target: Target,
+    *,
+    precision: str,
+    timing_cache: Path | None = None,
+) -> EngineCard:
+    """Puts an engine, its card and the builder's log in the place of a stage's ONNX graph.
+
+    Args:
+        model: the stage.
+        preset: its sizes.
+        folder: the stage's folder in the model repository; its config is changed to load the
+            engine, on GPUs of the target's kind alone.
+        target: what to build with and for.
+        precision: what the graph works in, for the card.
+        timing_cache: a file that keeps measured kernel times between builds.
+
+    Raises:
+        EngineError: TensorRT refuses the graph.
+    """
+    (graph,) = folder.glob(f"*/{Platform.ONNXRUNTIME.graph_file}")
+    version_folder, capability = graph.parent, target.gpu.compute_capability
+    started = time.perf_counter()
+    plan = compile_plan(
+        target.trt,
+        graph,
+        tensorrt_profile(preset, model),
+        compute_capability=capability if target.ahead_of_time else None,
+        timing_cache=timing_cache.read_bytes() if timing_cache and timing_cache.is_file() else b"",
+    )
+    seconds = time.perf_counter() - started
+    engine = version_folder / engine_file(target.trt.__version__, capability)
+    engine.write_bytes(plan.engine)
+    engine.with_name(f"{engine.name}.log").write_text("\n".join(plan.log) + "\n", encoding="utf-8")
+    card = EngineCard(
+        model=model.name,
+        engine=engine.name,
+        sha256=hashlib.sha256(plan.engine).hexdigest(),
+        graph_sha256=hashlib.sha256(graph.read_bytes()).hexdigest(),
+        precision=precision,
+        tensorrt=target.trt.__version__,
+        compute_capability=capability,
+        gpu=target.gpu.name,
+        build_seconds=round(seconds, 1),
+    )
+    write_card(card, version_folder)
+    graph.unlink()
+    config = folder / "config.pbtxt"
+    text = with_engine(config.read_text(encoding="utf-8"), capability, engine.name)
+    config.write_text(text, encoding="utf-8")
+    if timing_cache and plan.timing_cache:
+        timing_cache.parent.mkdir(parents=True, exist_ok=True)
+        timing_cache.write_bytes(plan.timing_cache)
+    return card
