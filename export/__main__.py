@@ -6,8 +6,10 @@ import argparse
 import sys
 from pathlib import Path
 
+import numpy as np
+
 from organseg.contract import PRESETS, Platform, preset_by_name
-from organseg.errors import OrganSegError
+from organseg.errors import OrganSegError, ReleaseError
 
 _EPILOG = """\
 examples:
@@ -58,9 +60,9 @@ def main(arguments: list[str] | None = None) -> int:
         "--precision",
         choices=PRECISIONS,
         default="fp32",
-        help="what matrix products and convolutions work in, on a GPU (default: fp32); bf16 has "
-        "the image encoder alone in it. Trained weights are released in half precision only if "
-        "verdicts are those of float32 and masks agree with them",
+        help="what products work in, on a GPU (default: fp32): bf16 the matrix products of the "
+        "image encoder, fp16 all matrix products and convolutions that are not sensitive. Trained "
+        "weights are released so only if verdicts are those of float32 and masks agree with them",
     )
     parser.add_argument(
         "--accept-below-bar",
@@ -99,6 +101,11 @@ def _export(options: argparse.Namespace) -> None:
     preset, platform = preset_by_name(options.preset), Platform(options.platform)
     # Asked first: an export takes minutes, and without TensorRT they would be for nothing.
     target = target_here() if platform is Platform.TENSORRT else None
+    if options.timing_cache and not target:
+        raise ReleaseError(
+            f"wanted --timing-cache with --platform tensorrt alone, got it with {platform.value}: "
+            "leave it out"
+        )
     folder = _weights(options)
     with progress.step("load weights" if folder else "make random weights"):
         checkpoint = (
@@ -118,8 +125,9 @@ def _export(options: argparse.Namespace) -> None:
         target=target,
         timing_cache=options.timing_cache,
     )
-    worst = max(record.max_difference for record in records)
-    print(f"largest difference from torch: {worst:.1e}", file=sys.stderr)
+    for name in dict.fromkeys(record.graph for record in records):
+        worst = np.max([each.max_difference for each in records if each.graph == name])
+        print(f"largest difference of {name} from torch: {worst:.1e}", file=sys.stderr)
     if not checkpoint.card.trained:
         print("the weights are untrained: masks and organs mean nothing", file=sys.stderr)
     print(options.out)

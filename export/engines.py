@@ -14,7 +14,7 @@ from organseg.contract.engines import tensorrt_profile
 from organseg.contract.pbtxt import with_engine
 from organseg.errors import EngineError
 from organseg.serving.engine_cards import EngineCard, engine_file, write_card
-from organseg.serving.gpu_machine import Gpu, this_machine
+from organseg.serving.gpu_machine import Gpu, release_of, this_machine
 
 
 @dataclass(frozen=True)
@@ -32,15 +32,21 @@ class Target:
 def target_here() -> Target:
     """The TensorRT and the GPU of this machine.
 
-    Raises `EngineError` where TensorRT or a GPU is missing, or the GPUs are of several kinds.
+    Raises `EngineError` where TensorRT or a GPU is missing, the GPUs are of several kinds, or the
+    Python package is not of the TensorRT that serves.
     """
-    trt = load_library(TENSORRT)
-    gpus = this_machine().gpus
+    machine = this_machine()
+    trt, gpus = load_library(TENSORRT), machine.gpus
+    if machine.tensorrt not in (None, release_of(trt.__version__)):
+        raise EngineError(
+            f"wanted engines built by the TensorRT that serves here, {machine.tensorrt}, the "
+            f"Python package is {trt.__version__}: pip install 'tensorrt=={machine.tensorrt}.*'"
+        )
     if len({gpu.compute_capability for gpu in gpus}) != 1:
         found = ", ".join(f"{gpu.name} ({gpu.compute_capability})" for gpu in gpus) or "none"
         raise EngineError(
             f"wanted GPUs of one kind to build engines for, got {found}: run the export on the "
-            "machine that will serve, and choose with CUDA_VISIBLE_DEVICES"
+            "machine that will serve, in a container with one kind alone (`docker run --gpus`)"
         )
     return Target(trt, gpus[0])
 

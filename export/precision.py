@@ -1,12 +1,12 @@
 """Precision as policy: which numbers of a graph are half precision, and which never are.
 
-Matrix products and convolutions, with their biases and the reshaping between them, work in
-bfloat16 or float16. Everything else stays float32: LayerNorm, softmax, additions of residuals and
-of relative positions, SAM's neck, the sine and cosine that tell a box, and the cosines that an
+Matrix products with their biases and the reshaping between them work in bfloat16 or float16, in
+float16 convolutions too. Everything else stays float32: LayerNorm, softmax, additions of residuals
+and of relative positions, SAM's neck, the sine and cosine that tell a box, and the cosines that an
 answer is decided by. The graph says so itself, by casts and types, so a strongly typed TensorRT
 network has nothing left to choose. What travels between stages is not changed by it.
 
-Half precision overflows in SAM's LayerNorms (activations beyond 65,504); decision 14 has more.
+Why so, and why a pass of our own: docs/decisions/0014-precision-in-the-graph.md.
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
+from organseg.errors import ReleaseError
+
 
 class Precision(Enum):
-    """What matrix products and convolutions work in."""
+    """What a graph's products work in."""
 
     FP32 = "fp32"
     """float32 throughout."""
@@ -54,7 +56,8 @@ _PRODUCTS = {
     Precision.BF16: frozenset({"MatMul", "Gemm"}),
     Precision.FP16: frozenset({"MatMul", "Gemm", "Conv", "ConvTranspose"}),
 }
-"""Operators that work in the half type. ONNX has bfloat16 convolutions only from opset 22 on."""
+"""Operators that work in the half type. ONNX has bfloat16 convolutions only from opset 22 on.
+A product that does not say which module it comes from stays float32."""
 
 _LAYOUT = frozenset(
     {
@@ -74,6 +77,8 @@ _LAYOUT = frozenset(
 _FLOAT32_SCOPES = (re.compile(r"(^|\.)neck($|\.)"), re.compile(r"^extractors$"))
 """Modules whose own products stay float32: SAM's neck; the cosines with the context cache."""
 
+_LARGEST_FLOAT16 = 65_504.0
+
 _SCOPES = "pkg.torch.onnx.name_scopes"
 """Metadata in which torch's exporter names the modules that a node comes from, outermost first."""
 
@@ -84,6 +89,9 @@ def lower(model: onnx.ModelProto, precision: Precision) -> onnx.ModelProto:
     Args:
         model: a float32 graph as `export.graphs` writes it, its names of scopes in place.
         precision: what its products are to work in.
+
+    Raises:
+        ReleaseError: a weight is beyond float16's range.
     """
     lowered = onnx.ModelProto()
     lowered.CopyFrom(model)
@@ -155,6 +163,7 @@ class _Lowering:
             if tensor.data_type == TensorProto.FLOAT
         }
         self._halves: dict[str, str] = {}
+        self._computed_in_half: set[str] = set()
         self._nodes: list[NodeProto] = []
         self._made: list[TensorProto] = []
         positions = _before_sines(graph.node)
@@ -172,7 +181,7 @@ class _Lowering:
         for node in list(graph.node):
             if node.output[0] in self._products or self._is_bias(node):
                 self._work_in_half(node, range(len(node.input)))
-            elif node.op_type in _LAYOUT and node.input[0] in self._halves:
+            elif node.op_type in _LAYOUT and node.input[0] in self._computed_in_half:
                 self._work_in_half(node, range(1))
             else:
                 self._nodes.append(node)
@@ -198,6 +207,7 @@ class _Lowering:
         outputs = list(node.output)
         node.output[:] = [self._twin(name) for name in outputs]
         self._nodes.append(node)
+        self._computed_in_half.update(outputs)
         # Whoever still needs float32 reads these; those that nobody reads are taken out again.
         for name in outputs:
             self._nodes.append(_cast(self._halves[name], name, TensorProto.FLOAT))
@@ -220,7 +230,9 @@ class _Lowering:
 
 def _stays_float32(node: NodeProto) -> bool:
     """Whether the policy keeps a product in float32 by the module that it comes from."""
-    scopes = next((entry.value for entry in node.metadata_props if entry.key == _SCOPES), "[]")
+    scopes = next((entry.value for entry in node.metadata_props if entry.key == _SCOPES), None)
+    if scopes is None:
+        return True
     # The last name is the operation's own.
     modules = [name for name in ast.literal_eval(scopes)[:-1] if name]
     neck, cosines = _FLOAT32_SCOPES
@@ -258,6 +270,11 @@ def _needed(nodes: list[NodeProto], wanted: set[str]) -> list[NodeProto]:
 def _rounded(tensor: TensorProto, name: str, element_type: int) -> TensorProto:
     values = numpy_helper.to_array(tensor)
     dtype = helper.tensor_dtype_to_np_dtype(element_type)
+    if element_type == TensorProto.FLOAT16 and np.abs(values).max(initial=0.0) > _LARGEST_FLOAT16:
+        raise ReleaseError(
+            f"wanted weights that float16 can hold, {tensor.name} goes to "
+            f"{np.abs(values).max():.3g}: choose bf16"
+        )
     return numpy_helper.from_array(np.ascontiguousarray(values.astype(dtype)), name)
 
 

@@ -7,8 +7,9 @@ everything in it has been checked, so a failed export leaves nothing that could 
 from __future__ import annotations
 
 import shutil
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
@@ -19,8 +20,8 @@ import onnx
 from export.acceptance import Acceptance, accept, require_acceptance
 from export.engines import Target, write_engine
 from export.graphs import export_graph
-from export.parity import BATCHES, Parity, compare_graph, cpu_session, require_parity
-from export.precision import Precision, executable_on_cpu, lower
+from export.parity import BATCHES, Parity, compare_graph, cpu_sessions, require_parity
+from export.precision import Precision, lower
 from export.progress import Progress
 from export.samples import flow_inputs, inputs_of
 from organseg.contract import (
@@ -103,11 +104,12 @@ def write_release(
             )
             checkpoint.cache.save(models / "gate" / VERSION_FOLDER / context_cache.FILE_NAME)
         records = _write_graphs(checkpoint, preset, models, precision, progress)
+        below_bar = _is_below_bar(lambda: require_parity(records), allowed=accept_below_bar)
         accepted = None
         if precision is not Precision.FP32 and checkpoint.card.trained:
             with progress.step("ask what users would ask"):
-                accepted = _ask(checkpoint, models, precision)
-        below_bar = _judge(records, accepted, accept_below_bar=accept_below_bar)
+                accepted = found = _ask(checkpoint, models, precision)
+            below_bar |= _is_below_bar(lambda: require_acceptance(found), allowed=accept_below_bar)
         if target:
             for model in _graph_stages(preset):
                 with progress.step(f"build the engine of {model.name}"):
@@ -161,25 +163,27 @@ def _require_precision(platform: Platform, precision: Precision) -> None:
         )
 
 
-def _judge(records: list[Parity], accepted: Acceptance | None, *, accept_below_bar: bool) -> bool:
-    """Whether the release is below the bar; raises `ReleaseError` where it may not be."""
+def _is_below_bar(require: Callable[[], None], *, allowed: bool) -> bool:
+    """Whether a demand is not met; raises its `ReleaseError` unless that is allowed."""
     try:
-        require_parity(records)
-        if accepted:
-            require_acceptance(accepted)
-    except ReleaseError:
-        if not accept_below_bar:
+        require()
+    except ReleaseError as error:
+        if not allowed:
             raise
+        print(f"  below the bar: {error}", file=sys.stderr)
         return True
     return False
 
 
 def _ask(checkpoint: Checkpoint, models: Path, precision: Precision) -> Acceptance:
-    sessions = {}
-    for name in graph_modules(checkpoint.organ_seg):
-        own = precision.of_stage(name)
-        graph = onnx.load(str(models / name / VERSION_FOLDER / Platform.PYTHON.graph_file))
-        sessions[name] = cpu_session(executable_on_cpu(graph, own), own)
+    graphs = {
+        name: (
+            models / name / VERSION_FOLDER / Platform.PYTHON.graph_file,
+            precision.of_stage(name),
+        )
+        for name in graph_modules(checkpoint.organ_seg)
+    }
+    sessions = cpu_sessions(graphs)
     return accept(checkpoint.organ_seg, sessions, checkpoint.cache.thresholds)
 
 

@@ -9,10 +9,11 @@ graph, which shapes, what is written beside it) is decided outside, the same for
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from organseg.contract.engines import ShapeRange
 from organseg.errors import EngineError
@@ -23,7 +24,8 @@ TENSORRT_RTX = "tensorrt_rtx"
 """Compiles ahead of time, without a GPU."""
 
 _INSTALL = {
-    TENSORRT: "install the extra `gpu` on the machine that will serve, or use Triton's own image",
+    TENSORRT: "install the extra `gpu` where the GPU is that will serve, with the TensorRT version "
+    "of the image that will serve",
     TENSORRT_RTX: "install constraints/compile-gate.txt with `pip install --no-deps -r`",
 }
 
@@ -38,6 +40,11 @@ class Plan:
     """Measured kernel times, which make the next build faster; empty where there are none."""
     log: tuple[str, ...]
     """What the builder said, a line each, from information on."""
+
+    @property
+    def errors(self) -> list[str]:
+        """The lines of the log that are errors."""
+        return _errors(self.log)
 
 
 def load_library(name: str) -> ModuleType:
@@ -83,20 +90,38 @@ def compile_plan(
         words = [f"{each.node_operator()} {each.node_name()}: {each.desc()}" for each in errors]
         raise _refused(graph, "parser", words)
     config = builder.create_builder_config()
+    # What the graph keeps in float32 is not to lose 13 bits to TensorFloat-32 on its way.
+    config.clear_flag(trt.BuilderFlag.TF32)
     shapes = builder.create_optimization_profile()
     for name, shape in profile.items():
         shapes.set_shape(name, shape.min, shape.opt, shape.max)
     config.add_optimization_profile(shapes)
     if compute_capability is None:
-        config.set_timing_cache(config.create_timing_cache(timing_cache), False)
+        _use_timing_cache(config, timing_cache, log)
     else:
         config.num_compute_capabilities = 1
         config.set_compute_capability(_capability(trt, compute_capability), 0)
     engine = builder.build_serialized_network(network, config)
     if engine is None:
-        raise _refused(graph, "compiler", [line for line in log if line.startswith("ERROR")])
-    kept = b"" if compute_capability else bytes(config.get_timing_cache().serialize())
-    return Plan(engine=bytes(engine), timing_cache=kept, log=tuple(log))
+        raise _refused(graph, "compiler", _errors(log))
+    kept = None if compute_capability else config.get_timing_cache()
+    return Plan(
+        engine=bytes(engine),
+        timing_cache=bytes(kept.serialize()) if kept else b"",
+        log=tuple(log),
+    )
+
+
+def _use_timing_cache(config: Any, stored: bytes, log: list[str]) -> None:
+    """Builds with an earlier build's kernel times; with none where they are of another machine."""
+    cache = config.create_timing_cache(stored)
+    if cache is None or not config.set_timing_cache(cache, False):
+        log.append("WARNING the timing cache is of another TensorRT or GPU: begun anew")
+        config.set_timing_cache(config.create_timing_cache(b""), False)
+
+
+def _errors(log: Sequence[str]) -> list[str]:
+    return [line for line in log if line.startswith(("ERROR ", "INTERNAL_ERROR "))]
 
 
 def _logger(trt: ModuleType, lines: list[str]) -> object:

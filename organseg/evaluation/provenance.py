@@ -19,13 +19,14 @@ from organseg.contract import CONTRACT_VERSION
 __all__ = ["describe_run", "file_sha256", "without_folders"]
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
-_PACKAGES = (
-    *("numpy", "scipy", "scikit-image", "torch", "transformers", "tritonclient"),
-    *("onnx", "onnxruntime", "tensorrt_rtx_cu13"),
-)
+_PACKAGES = ("numpy", "scipy", "scikit-image", "torch", "transformers", "tritonclient")
 
 
-def describe_run(arguments: Sequence[str], module: str = "organseg.evaluation") -> dict[str, str]:
+def describe_run(
+    arguments: Sequence[str],
+    module: str = "organseg.evaluation",
+    packages: Sequence[str] = _PACKAGES,
+) -> dict[str, str]:
     """Facts of this run, by name, for a record's provenance; `arguments` is the command line.
 
     Paths in it are cut to their last name, the server's address to its port.
@@ -42,7 +43,7 @@ def describe_run(arguments: Sequence[str], module: str = "organseg.evaluation") 
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs",
         "python": platform.python_version(),
         "packages": ", ".join(
-            f"{name} {found}" for name in _PACKAGES if (found := _version(name)) is not None
+            f"{name} {found}" for name in packages if (found := _version(name)) is not None
         ),
     }
 

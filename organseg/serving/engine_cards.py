@@ -91,5 +91,6 @@ def require_engines_fit(models: Path, machine: GpuMachine) -> None:
             found = ", ".join(f"{gpu.name} ({gpu.compute_capability})" for gpu in other) or "none"
             raise EngineError(
                 f"wanted GPUs that {card.model}'s engine was built for ({built}, {card.gpu}), this "
-                f"machine has {found}: {_REMEDY}, or show Triton the matching GPUs alone"
+                f"machine has {found}: {_REMEDY}, or give the container the matching "
+                "GPUs alone (`docker run --gpus`)"
             )

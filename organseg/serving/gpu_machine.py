@@ -35,7 +35,7 @@ class GpuMachine:
 def this_machine(nvidia_smi: str = "nvidia-smi") -> GpuMachine:
     """The GPUs and the TensorRT of this machine, as its driver and its libraries describe them.
 
-    Raises `EngineError` where the driver answers something that cannot be understood.
+    Raises `EngineError` where there is a driver and it gives no answer that can be understood.
     """
     return GpuMachine(gpus=_gpus(nvidia_smi), tensorrt=_tensorrt_version())
 
@@ -43,9 +43,20 @@ def this_machine(nvidia_smi: str = "nvidia-smi") -> GpuMachine:
 def _gpus(nvidia_smi: str) -> tuple[Gpu, ...]:
     command = [nvidia_smi, "--query-gpu=compute_cap,name", "--format=csv,noheader"]
     try:
-        run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-    except (OSError, subprocess.SubprocessError):
+        run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    except OSError:
         return ()
+    except subprocess.TimeoutExpired:
+        raise EngineError(
+            "wanted nvidia-smi to list GPUs, no answer in a minute: look at the driver"
+        ) from None
+    if run.returncode:
+        said = " ".join((run.stdout + run.stderr).split())
+        raise EngineError(
+            f"wanted nvidia-smi to list the GPUs, got exit status {run.returncode} ({said}): "
+            "update the driver to one that knows --query-gpu=compute_cap, or give the container "
+            "its GPUs"
+        )
     gpus = []
     for line in run.stdout.strip().splitlines():
         capability, separator, name = (part.strip() for part in line.partition(","))
@@ -59,11 +70,7 @@ def _gpus(nvidia_smi: str) -> tuple[Gpu, ...]:
 
 
 def _tensorrt_version() -> str | None:
-    """Of the Python package where it is, else of the library that Triton's image carries."""
-    try:
-        return release_of(importlib.import_module("tensorrt").__version__)
-    except (ImportError, OSError):
-        pass
+    """Of the library that Triton loads, which its image carries, else of the Python package."""
     for name in _LIBRARIES:
         try:
             number = ctypes.CDLL(name).getInferLibVersion()
@@ -71,7 +78,10 @@ def _tensorrt_version() -> str | None:
             continue
         # 101301 is 10.13.1.
         return f"{number // 10000}.{number // 100 % 100}.{number % 100}"
-    return None
+    try:
+        return release_of(importlib.import_module("tensorrt").__version__)
+    except (ImportError, OSError):
+        return None
 
 
 def release_of(version: str) -> str:

@@ -17,6 +17,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from organseg.contract import CONTRACT_VERSION
 from organseg.errors import ReleaseError
 
 MANIFEST_NAME = "manifest.json"
@@ -155,6 +156,25 @@ def verify_release(release_dir: Path) -> Manifest:
             f"copy it again, or {_REMEDY}"
         )
     return manifest
+
+
+def describe_release(manifest: Manifest) -> str:
+    """What a release is, in a line: preset, platform, precision, and what to be warned of."""
+    weights = "trained" if manifest.trained else "UNTRAINED weights: answers mean nothing"
+    below = ", BELOW THE BAR: differs more than the export allows" if manifest.below_bar else ""
+    return (
+        f"preset {manifest.preset} for {manifest.platform} in {manifest.precision}, "
+        f"made {manifest.created}, {weights}{below}"
+    )
+
+
+def require_contract(manifest: Manifest) -> None:
+    """Raises `ReleaseError` unless the release speaks this version of the tensor contract."""
+    if manifest.contract_version != CONTRACT_VERSION:
+        raise ReleaseError(
+            f"wanted a release of contract version {CONTRACT_VERSION}, which this organseg speaks, "
+            f"got {manifest.contract_version}: export it again with this version of organseg"
+        )
 
 
 def _unreadable(reason: str) -> ReleaseError:

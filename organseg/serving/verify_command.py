@@ -8,7 +8,12 @@ from pathlib import Path
 from organseg.contract import Platform
 from organseg.serving.engine_cards import require_engines_fit
 from organseg.serving.gpu_machine import this_machine
-from organseg.serving.manifest import MODELS_FOLDER, verify_release
+from organseg.serving.manifest import (
+    MODELS_FOLDER,
+    describe_release,
+    require_contract,
+    verify_release,
+)
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -28,11 +33,8 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 def verify(arguments: argparse.Namespace) -> int:
     """Checks; gives exit status 0. Raises `OrganSegError` for whatever is wrong."""
     manifest = verify_release(arguments.release)
+    require_contract(manifest)
     if manifest.platform == Platform.TENSORRT.value:
         require_engines_fit(arguments.release / MODELS_FOLDER, this_machine())
-    below = ", released below the bar" if manifest.below_bar else ""
-    print(
-        f"{arguments.release.name}: {len(manifest.files)} files are as they were made; "
-        f"{manifest.preset} for {manifest.platform} in {manifest.precision}{below}"
-    )
+    print(f"{len(manifest.files)} files are as they were made: {describe_release(manifest)}")
     return 0

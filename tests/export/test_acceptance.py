@@ -12,17 +12,18 @@ import pytest
 from constructed import PICTURES, constructed_checkpoint
 from export.__main__ import main
 from export.acceptance import QUESTIONS, Acceptance, accept, require_acceptance
-from export.parity import Parity, cpu_session
+from export.parity import Parity, cpu_sessions, require_parity
 from export.precision import Precision
 from export.progress import Progress
-from export.release import _judge, write_release
+from export.release import _is_below_bar, write_release
 from organseg.contract import TINY, Platform
 from organseg.errors import ReleaseError
 from organseg.networks.stages import graph_modules
-from organseg.serving.manifest import verify_release
+from organseg.serving.manifest import SCHEMA_VERSION, verify_release
 
 ALIKE = Acceptance(requests=96, other_verdicts=0, masks=45, least_dice=0.995, mean_dice=0.999)
 OTHER_MASKS = Acceptance(requests=96, other_verdicts=0, masks=45, least_dice=0.9, mean_dice=0.999)
+TOO_FEW = Acceptance(requests=96, other_verdicts=0, masks=9, least_dice=1.0, mean_dice=1.0)
 OTHER_VERDICTS = Acceptance(requests=96, other_verdicts=1, masks=44, least_dice=1.0, mean_dice=1.0)
 
 
@@ -37,8 +38,10 @@ def samples(tmp_path_factory):
 @pytest.fixture(scope="module")
 def sessions(release):
     names = graph_modules(constructed_checkpoint().organ_seg)
-    paths = {name: release / "models" / name / "1" / "model.onnx" for name in names}
-    return {name: cpu_session(onnx.load(str(path)), Precision.FP32) for name, path in paths.items()}
+    models = release / "models"
+    return cpu_sessions(
+        {name: (models / name / "1" / "model.onnx", Precision.FP32) for name in names}
+    )
 
 
 class Changed:
@@ -85,6 +88,25 @@ def test_other_masks_are_seen(sessions, samples):
     assert not found.holds
 
 
+def test_a_mask_where_the_other_side_draws_none_is_seen(sessions, samples):
+    def nothing(outputs):
+        return [np.full_like(outputs[0], -9.0), *outputs[1:]]
+
+    def everything(outputs):
+        return [np.full_like(outputs[0], 9.0), *outputs[1:]]
+
+    decoder = sessions["mask_decoder"]
+    blank = ask({**sessions, "mask_decoder": Changed(decoder, nothing)}, samples)
+    full = ask({**sessions, "mask_decoder": Changed(decoder, everything)}, samples)
+    assert blank.least_dice == 0.0
+    assert full.masks >= blank.masks > 0
+
+
+def test_a_folder_without_slices_is_refused(sessions, tmp_path):
+    with pytest.raises(ReleaseError, match="found none"):
+        ask(sessions, tmp_path)
+
+
 def parity(precision: str, difference: float) -> Parity:
     return Parity(
         graph="image_encoder",
@@ -96,21 +118,22 @@ def parity(precision: str, difference: float) -> Parity:
     )
 
 
-@pytest.mark.parametrize("found", [OTHER_MASKS, OTHER_VERDICTS])
+@pytest.mark.parametrize("found", [OTHER_MASKS, OTHER_VERDICTS, TOO_FEW])
 def test_what_users_would_notice_is_not_released_unless_they_want_it(found):
     with pytest.raises(ReleaseError, match="nothing was released"):
         require_acceptance(found)
     with pytest.raises(ReleaseError, match="--accept-below-bar"):
-        _judge([parity("fp16", 1e-3)], found, accept_below_bar=False)
-    assert _judge([parity("fp16", 1e-3)], found, accept_below_bar=True) is True
+        _is_below_bar(lambda: require_acceptance(found), allowed=False)
+    assert _is_below_bar(lambda: require_acceptance(found), allowed=True) is True
 
 
 def test_a_graph_that_is_off_is_below_the_bar_and_another_is_not():
-    assert _judge([parity("fp16", 1e-3)], ALIKE, accept_below_bar=False) is False
+    assert _is_below_bar(lambda: require_acceptance(ALIKE), allowed=False) is False
+    fine = parity("fp16", 1e-3)
+    assert _is_below_bar(lambda: require_parity([fine]), allowed=False) is False
     for off in (parity("fp32", 1e-3), parity("bf16", 0.5), parity("fp16", float("nan"))):
-        assert _judge([off], None, accept_below_bar=True) is True
         with pytest.raises(ReleaseError, match="image_encoder at batch 1"):
-            _judge([off], None, accept_below_bar=False)
+            require_parity([fine, off])
 
 
 def test_a_cpu_platform_takes_float32_alone(tmp_path):
@@ -141,4 +164,4 @@ def test_the_shipped_weights_are_released_in_half_precision(tmp_path, precision)
     assert {entry.key: entry.value for entry in encoder.metadata_props}["precision"] == precision
     worst = {record["graph"]: record["precision"] for record in manifest.parity}
     assert worst["image_encoder"] == precision
-    assert json.loads((out / "manifest.json").read_text())["schema"] == 2
+    assert json.loads((out / "manifest.json").read_text())["schema"] == SCHEMA_VERSION

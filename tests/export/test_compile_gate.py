@@ -20,7 +20,13 @@ from onnx import TensorProto, helper
 
 from export.graphs import export_graph
 from export.precision import Precision, lower
-from export.tensorrt_plans import TENSORRT, TENSORRT_RTX, compile_plan, load_library
+from export.tensorrt_plans import (
+    TENSORRT,
+    TENSORRT_RTX,
+    _use_timing_cache,
+    compile_plan,
+    load_library,
+)
 from organseg.contract import MEDSAM, TINY, ModelKind, model_of, models_of
 from organseg.contract.engines import ShapeRange, tensorrt_profile
 from organseg.errors import EngineError
@@ -88,7 +94,7 @@ def test_every_graph_of_tiny_compiles(tensorrt_rtx, tiny, name, precision, capab
     profile = tensorrt_profile(TINY, model_of(TINY, name))
     plan = compile_plan(tensorrt_rtx, tiny[name, precision], profile, compute_capability=capability)
     assert len(plan.engine) > 100_000
-    assert not [line for line in plan.log if line.startswith("ERROR")]
+    assert not plan.errors
 
 
 @pytest.mark.slow
@@ -102,12 +108,12 @@ def test_medsam_compiles_at_full_size(tensorrt_rtx, full_size, name, precision, 
     )
     weights = 0.9 * full_size[name, precision].stat().st_size
     assert len(plan.engine) > weights
-    assert not [line for line in plan.log if line.startswith("ERROR")]
+    assert not plan.errors
 
 
 @pytest.mark.parametrize("precision", Precision)
 @pytest.mark.parametrize("name", GRAPHS)
-def test_polygraphy_finds_nothing_that_tensorrt_does_not_support(tiny, name, precision):
+def test_polygraphy_finds_nothing_that_tensorrt_does_not_support(tiny, name, precision, tmp_path):
     polygraphy = Path(sys.executable).with_name("polygraphy")
     run = subprocess.run(
         [polygraphy, "inspect", "capability", tiny[name, precision]],
@@ -115,6 +121,8 @@ def test_polygraphy_finds_nothing_that_tensorrt_does_not_support(tiny, name, pre
         text=True,
         env={**os.environ, "POLYGRAPHY_USE_TENSORRT_RTX": "1"},
         check=False,
+        # Where it did find something, it would write its report there.
+        cwd=tmp_path,
     )
     assert run.returncode == 0, run.stdout + run.stderr
     assert "Graph is fully supported by TensorRT" in run.stdout
@@ -149,6 +157,61 @@ def test_shapes_that_a_graph_cannot_have_are_refused(tensorrt_rtx, tmp_path):
     wrong = {"x": ShapeRange(min=(1, 8), opt=(2, 9), max=(4, 8))}
     with pytest.raises(EngineError, match=r"one\.onnx"):
         compile_plan(tensorrt_rtx, path, wrong, compute_capability="8.6")
+
+
+def test_float32_is_never_cut_to_tensorfloat32(tensorrt_rtx, tmp_path, monkeypatch):
+    cleared = []
+    make = tensorrt_rtx.Builder.create_builder_config
+
+    def watched(builder):
+        config = make(builder)
+        monkeypatch.setattr(
+            tensorrt_rtx.Builder,
+            "build_serialized_network",
+            lambda builder, network, config: cleared.append(
+                config.get_flag(tensorrt_rtx.BuilderFlag.TF32)
+            ),
+        )
+        assert config.get_flag(tensorrt_rtx.BuilderFlag.TF32)
+        return config
+
+    monkeypatch.setattr(tensorrt_rtx.Builder, "create_builder_config", watched)
+    path = one_node(tmp_path, helper.make_node("Relu", ["x"], ["y"]))
+    with pytest.raises(EngineError):
+        compile_plan(tensorrt_rtx, path, PROFILE, compute_capability="8.6")
+    assert cleared == [False]
+
+
+class Config:
+    """What TensorRT's builder configuration does with timing caches."""
+
+    def __init__(self, foreign, unreadable=False):
+        self.foreign, self.unreadable, self.used = foreign, unreadable, None
+
+    def create_timing_cache(self, stored):
+        return None if stored and self.unreadable else stored
+
+    def set_timing_cache(self, cache, ignore_mismatch):
+        assert ignore_mismatch is False
+        if cache and self.foreign:
+            return False
+        self.used = cache
+        return True
+
+
+@pytest.mark.parametrize(
+    ("config", "used", "warned"),
+    [
+        (Config(foreign=False), b"times", False),
+        (Config(foreign=True), b"", True),
+        (Config(foreign=False, unreadable=True), b"", True),
+    ],
+)
+def test_a_timing_cache_of_another_machine_is_begun_anew(config, used, warned):
+    log: list[str] = []
+    _use_timing_cache(config, b"times", log)
+    assert config.used == used
+    assert bool(log) is warned
 
 
 def test_a_capability_it_does_not_compile_for_is_named_with_those_it_does(tensorrt_rtx, tmp_path):

@@ -114,7 +114,7 @@ def test_a_config_loads_its_engine_on_one_kind_of_gpu_alone():
 
 def test_verify_says_what_a_release_is(release, capsys):
     assert organseg(["verify", str(release)]) == 0
-    assert "tiny for python in fp32" in capsys.readouterr().out
+    assert "preset tiny for python in fp32" in capsys.readouterr().out
     assert organseg(["verify", str(release.parent)]) == 1
     assert "manifest" in capsys.readouterr().err
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from types import SimpleNamespace
+
 import pytest
 
 from organseg.errors import EngineError
@@ -25,16 +28,45 @@ def test_every_gpu_is_told_with_its_compute_capability(tmp_path):
     assert found == (Gpu("NVIDIA L4", "8.9"), Gpu("NVIDIA H100 80GB HBM3", "9.0"))
 
 
-@pytest.mark.parametrize("script", ["exit 9", "true"])
-def test_a_machine_without_gpus_has_none(tmp_path, script):
-    assert this_machine(nvidia_smi(tmp_path, script)).gpus == ()
+def test_a_machine_without_gpus_has_none(tmp_path):
+    assert this_machine(nvidia_smi(tmp_path, "true")).gpus == ()
+
+
+def test_a_driver_that_cannot_answer_is_an_error_with_its_words(tmp_path):
+    script = 'echo "Field compute_cap is not a valid field to query."; exit 2'
+    with pytest.raises(
+        EngineError, match=r"status 2 \(Field compute_cap is not.*update the driver"
+    ):
+        this_machine(nvidia_smi(tmp_path, script))
+
+
+def test_the_library_that_triton_loads_counts_before_the_python_package(monkeypatch):
+    def library(name):
+        if name != "libnvinfer.so.10":
+            raise OSError(name)
+        return SimpleNamespace(getInferLibVersion=lambda: 101301)
+
+    monkeypatch.setitem(sys.modules, "tensorrt", SimpleNamespace(__version__="11.4.0.106"))
+    monkeypatch.setattr("ctypes.CDLL", library)
+    assert this_machine("no such command").tensorrt == "10.13.1"
+
+
+def test_without_a_library_the_python_package_counts(monkeypatch):
+    def missing(name):
+        raise OSError(name)
+
+    monkeypatch.setattr("ctypes.CDLL", missing)
+    monkeypatch.setitem(sys.modules, "tensorrt", SimpleNamespace(__version__="11.4.0.106"))
+    assert this_machine("no such command").tensorrt == "11.4.0"
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    assert this_machine("no such command").tensorrt is None
 
 
 def test_a_machine_without_a_driver_has_none(tmp_path):
     assert this_machine(str(tmp_path / "nowhere")).gpus == ()
 
 
-@pytest.mark.parametrize("line", ["Field compute_cap is not a valid field", "[N/A], NVIDIA Old"])
+@pytest.mark.parametrize("line", ["no comma here", "[N/A], NVIDIA Old"])
 def test_an_answer_that_nobody_understands_is_an_error(tmp_path, line):
     with pytest.raises(EngineError, match="update the driver"):
         this_machine(nvidia_smi(tmp_path, f'echo "{line}"'))

@@ -12,6 +12,7 @@ import pytest
 from organseg.errors import ReleaseError
 from organseg.serving.manifest import (
     MANIFEST_NAME,
+    SCHEMA_VERSION,
     Manifest,
     read_manifest,
     verify_release,
@@ -154,16 +155,19 @@ def test_a_manifest_that_is_not_text_is_refused(release: Path) -> None:
         verify_release(release)
 
 
-@pytest.mark.parametrize("schema", [2, None, "1"])
+@pytest.mark.parametrize("schema", [SCHEMA_VERSION + 1, 1, None, str(SCHEMA_VERSION)])
 def test_another_schema_is_refused(release: Path, schema: object) -> None:
     _edit(release, schema=schema)
-    with pytest.raises(ReleaseError, match="wanted a manifest of schema 1, got"):
+    with pytest.raises(ReleaseError, match=f"wanted a manifest of schema {SCHEMA_VERSION}, got"):
         verify_release(release)
 
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("preset", None), ("trained", "yes"), ("files", []), ("files", {"a": 1}), ("parity", {})],
+    [
+        *(("preset", None), ("trained", "yes"), ("files", []), ("files", {"a": 1}), ("parity", {})),
+        *(("precision", 1), ("below_bar", "no"), ("acceptance", [])),
+    ],
 )
 def test_a_field_of_the_wrong_type_is_named(release: Path, field: str, value: object) -> None:
     _edit(release, **{field: value})

@@ -8,13 +8,19 @@ import signal
 from pathlib import Path
 from types import FrameType
 
-from organseg.contract import CONTRACT_VERSION, Platform
-from organseg.errors import ReleaseError, ServerFaultError, ServerStartError
+from organseg.contract import Platform
+from organseg.errors import ServerFaultError, ServerStartError
 from organseg.serving.embedded import options as defaults
 from organseg.serving.embedded.options import LogLevel, ServerOptions
 from organseg.serving.embedded.probe import EnsembleProbe
 from organseg.serving.embedded.process import EmbeddedServer
-from organseg.serving.manifest import MODELS_FOLDER, Manifest, verify_release
+from organseg.serving.manifest import (
+    MODELS_FOLDER,
+    Manifest,
+    describe_release,
+    require_contract,
+    verify_release,
+)
 
 ADMIN_KEY_VARIABLE = "ORGANSEG_ADMIN_KEY"
 
@@ -97,7 +103,7 @@ def serve(arguments: argparse.Namespace) -> int:
     _stop_on_signals()
     try:
         manifest = _check(arguments.release)
-        _say(f"Loading {_describe(manifest)} …")
+        _say(f"Loading {describe_release(manifest)} …")
         models = arguments.release / MODELS_FOLDER
         with EmbeddedServer(models, options, probe=EnsembleProbe()) as server:
             _say(_announce(server, manifest, options))
@@ -120,22 +126,13 @@ def _check(release: Path) -> Manifest:
             f"runs, got {manifest.platform}: serve it with the container image, or export it with "
             f"--platform {Platform.PYTHON.value}"
         )
-    if manifest.contract_version != CONTRACT_VERSION:
-        raise ReleaseError(
-            f"wanted a release of contract version {CONTRACT_VERSION}, which this organseg speaks, "
-            f"got {manifest.contract_version}: export it again with this version of organseg"
-        )
+    require_contract(manifest)
     return manifest
-
-
-def _describe(manifest: Manifest) -> str:
-    weights = "trained" if manifest.trained else "UNTRAINED weights: answers mean nothing"
-    return f"preset {manifest.preset}, made {manifest.created}, {weights}"
 
 
 def _announce(server: EmbeddedServer, manifest: Manifest, options: ServerOptions) -> str:
     lines = [
-        f"Organ-Seg is ready ({_describe(manifest)}).",
+        f"Organ-Seg is ready ({describe_release(manifest)}).",
         f"  gRPC     {server.grpc_address}",
         f"  HTTP     http://{server.http_address}",
         f"  metrics  {server.metrics_url}",
