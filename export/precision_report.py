@@ -1,0 +1,226 @@
+"""`python -m export.precision_report`: every graph in every precision, by numbers and by engines.
+
+For each graph and precision: the file's size, its difference from float32 torch, and what
+TensorRT-RTX makes of it for each compute capability. With trained weights also what users would
+notice of a release. Writes PRESET.json, the record, and PRESET.md, rendered from it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import onnx
+
+from export.__main__ import SHIPPED
+from export.acceptance import LEAST_DICE, accept
+from export.graphs import export_graph
+from export.parity import compare_graph, cpu_sessions
+from export.precision import Precision, lower
+from export.progress import Progress
+from export.samples import flow_inputs, inputs_of
+from export.tensorrt_plans import TENSORRT_RTX, compile_plan, load_library
+from organseg.contract import PRESETS, Model, ModelKind, Preset, models_of, preset_by_name
+from organseg.contract.engines import tensorrt_profile
+from organseg.errors import EngineError, OrganSegError
+from organseg.evaluation.provenance import describe_run
+from organseg.networks.build import build_checkpoint
+from organseg.networks.checkpoint import Checkpoint, load_checkpoint
+from organseg.networks.lora import merge_adapter
+from organseg.networks.stages import graph_modules
+
+CAPABILITIES = ("8.6", "8.9")
+"""Compute capabilities that graphs are compiled for: Ampere (A10) and Ada (L4)."""
+PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime", "tensorrt_rtx_cu13", "numpy")
+"""Packages whose versions a record names."""
+Record = dict[str, Any]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measures and writes; gives the exit status."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    parser = argparse.ArgumentParser(
+        prog="python -m export.precision_report", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("--preset", choices=PRESETS, default="tiny", help="the sizes")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the two files")
+    options = parser.parse_args(given)
+    try:
+        record = measure(preset_by_name(options.preset), Progress())
+    except OrganSegError as error:
+        print(f"precision_report: {error}", file=sys.stderr)
+        return 1
+    record["provenance"] = describe_run(given, "export.precision_report", PACKAGES)
+    options.out.mkdir(parents=True, exist_ok=True)
+    path = options.out / f"{options.preset}.json"
+    path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    path.with_suffix(".md").write_text(render(record), encoding="utf-8")
+    print(path.with_suffix(".md"))
+    return 0
+
+
+def measure(preset: Preset, progress: Progress) -> Record:
+    """Everything that the report says, as plain values.
+
+    With the weights that come with the repository where the preset has some, else random ones.
+    """
+    trt = load_library(TENSORRT_RTX)
+    shipped = SHIPPED / preset.name
+    checkpoint = (
+        load_checkpoint(shipped, preset) if shipped.is_dir() else build_checkpoint(preset, seed=0)
+    )
+    merge_adapter(checkpoint.organ_seg.vision_language)
+    graphs: list[Record] = []
+    releases: list[Record] = []
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        for model in models_of(preset):
+            if model.kind is ModelKind.GRAPH:
+                graphs += _measure_graph(trt, checkpoint, model, preset, folder, progress)
+        if checkpoint.card.trained:
+            releases = list(_ask(checkpoint, graphs, folder, progress))
+    return {
+        "preset": preset.name,
+        "trained": checkpoint.card.trained,
+        "graphs": graphs,
+        "releases": releases,
+    }
+
+
+def _measure_graph(
+    trt: ModuleType,
+    checkpoint: Checkpoint,
+    model: Model,
+    preset: Preset,
+    folder: Path,
+    progress: Progress,
+) -> Iterator[Record]:
+    module = graph_modules(checkpoint.organ_seg)[model.name]
+    whole = _file(folder, model.name, Precision.FP32)
+    with progress.step(f"export {model.name}"):
+        # Two at least: a batch of one would be burnt into the graph.
+        traced = inputs_of(model, flow_inputs(checkpoint.organ_seg, 2))
+        export_graph(module, model, preset, traced, whole, metadata={})
+        samples = [flow_inputs(checkpoint.organ_seg, 1)]
+    for precision in Precision:
+        path = _file(folder, model.name, precision)
+        onnx.save(lower(onnx.load(str(whole)), precision), str(path))
+        with progress.step(f"compare {model.name} in {precision.value}"):
+            (parity,) = compare_graph(
+                path, module, model, samples, checkpoint.cache.thresholds, precision
+            )
+        with progress.step(f"compile {model.name} in {precision.value}"):
+            engines = [_compile(trt, path, model, preset, each) for each in CAPABILITIES]
+        yield {
+            "graph": model.name,
+            "precision": precision.value,
+            "megabytes": path.stat().st_size / 1e6,
+            "relative_difference": parity.relative_difference,
+            "holds": parity.holds,
+            "engines": engines,
+        }
+
+
+def _compile(trt: ModuleType, path: Path, model: Model, preset: Preset, capability: str) -> Record:
+    """One engine; where TensorRT-RTX refuses the graph, its words."""
+    started = time.perf_counter()
+    try:
+        plan = compile_plan(
+            trt,
+            path,
+            tensorrt_profile(preset, model),
+            compute_capability=capability,
+        )
+    except EngineError as error:
+        return {"capability": capability, "refused": str(error)}
+    return {
+        "capability": capability,
+        "seconds": time.perf_counter() - started,
+        "megabytes": len(plan.engine) / 1e6,
+    }
+
+
+def _ask(
+    checkpoint: Checkpoint, graphs: list[Record], folder: Path, progress: Progress
+) -> Iterator[Record]:
+    """What users would notice: of a release in each precision, and of each graph alone in it."""
+    names = list(dict.fromkeys(graph["graph"] for graph in graphs))
+    asked = {each.value: {name: each.of_stage(name) for name in names} for each in Precision}
+    for precision in (Precision.BF16, Precision.FP16):
+        for alone in names:
+            asked[f"{precision.value} in `{alone}` alone"] = {
+                name: precision if name == alone else Precision.FP32 for name in names
+            }
+    for label, precisions in asked.items():
+        files = {name: (_file(folder, name, each), each) for name, each in precisions.items()}
+        with progress.step(f"ask in {label}"):
+            found = accept(checkpoint.organ_seg, cpu_sessions(files), checkpoint.cache.thresholds)
+        yield {"precision": label, "holds": found.holds, **asdict(found)}
+
+
+def _file(folder: Path, name: str, precision: Precision) -> Path:
+    return folder / f"{name}.{precision.value}.onnx"
+
+
+def render(record: Record) -> str:
+    """The report as Markdown."""
+    weights = "the weights of this repository" if record["trained"] else "random weights"
+    lines = [
+        f"# Precision of `{record['preset']}`",
+        "",
+        f"With {weights}. Difference from float32 torch: the largest, "
+        "as a share of the output's largest value or of one. Half precision is run with explicit "
+        "rounding on a CPU ([decision 14](../../decisions/0014-precision-in-the-graph.md)). "
+        "Engines are TensorRT-RTX's, compiled without a GPU and not run.",
+        "",
+        "| graph | precision | ONNX | difference |"
+        + "".join(f" engine for SM {each} |" for each in CAPABILITIES),
+        "|---|---|--:|--:|" + "--:|" * len(CAPABILITIES),
+    ]
+    for row in record["graphs"]:
+        engines = "".join(f" {_engine_text(each)} |" for each in row["engines"])
+        lines.append(
+            f"| `{row['graph']}` | {row['precision']} | {row['megabytes']:.1f} MB "
+            f"| {row['relative_difference']:.1e}{'' if row['holds'] else ' (too much)'} |{engines}"
+        )
+    if record["releases"]:
+        lines += [
+            "",
+            "What users would notice: of a release in each precision (`bf16` has the image encoder "
+            "alone in it), and of each graph alone. A release has to keep every verdict, and every "
+            f"mask at a Dice of {LEAST_DICE}.",
+            "",
+            "| release | requests | other verdicts | masks | least Dice | mean Dice | accepted |",
+            "|---|--:|--:|--:|--:|--:|---|",
+        ]
+    for row in record["releases"]:
+        accepted = "yes" if row["holds"] else "no"
+        lines.append(
+            f"| {row['precision']} | {row['requests']} | {row['other_verdicts']} | {row['masks']} "
+            f"| {row['least_dice']:.4f} | {row['mean_dice']:.4f} | {accepted} |"
+        )
+    provenance = record["provenance"]
+    lines += [
+        "",
+        f"`{provenance['command']}`, commit {provenance['commit']}, "
+        f"{provenance['machine']}, {provenance['packages']}.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _engine_text(engine: Record) -> str:
+    if "refused" in engine:
+        return "refused"
+    return f"{engine['megabytes']:.1f} MB in {engine['seconds']:.1f} s"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
