@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from organseg.data.questions import Question, load_questions
 from organseg.data.questions import Split as QuestionSplit
+from organseg.data.questions.typos import with_typos
 from organseg.networks.checkpoint import Checkpoint
 from organseg.networks.gate import Thresholds, asked_organs
 from organseg.networks.text_encoder import embed
@@ -57,7 +58,13 @@ def assess(pipeline: Pipeline, *, held_out: bool, slices: int = 240) -> Figures:
         "places": place_figures(*places, device),
         "presence": _absence(checkpoint, validation, rows),
     }
-    asked = {"validation_questions": pipeline.bank().validation}
+    validation_questions = pipeline.bank().validation
+    asked: dict[str, Sequence[Question]] = {
+        "validation_questions": validation_questions,
+        "validation_questions_mistyped": [
+            with_typos(question, seed) for seed, question in enumerate(validation_questions)
+        ],
+    }
     if held_out:
         asked["held_out_questions"] = load_questions(QuestionSplit.HELD_OUT)
     for name, questions in asked.items():
