@@ -278,6 +278,7 @@ def test_every_error_that_a_client_can_meet_is_in_its_namespace() -> None:
     not_for_clients = {
         "CheckpointError",
         "DatasetError",
+        "EngineError",
         "ReleaseError",
         "ServerStartError",
         "TrainingDivergedError",
