@@ -16,9 +16,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
 
 from organseg.data.questions.question import Question
 from organseg.organs import ORGANS
@@ -101,36 +104,42 @@ def near_copies(
     found = []
     for question in held_out:
         words, trigrams = _words(question.text), _trigrams(question.text)
-        scores = [
-            (shared / (len(words) + by_words.sizes[index] - shared), index)
-            for index, shared in by_words.shared(words).items()
-        ]
-        scores += [
-            (2 * shared / (len(trigrams) + by_trigrams.sizes[index]), index)
-            for index, shared in by_trigrams.shared(trigrams).items()
-        ]
-        best, index = max(scores, default=(0.0, 0))
+        scores = np.maximum(by_words.jaccard(words), by_trigrams.dice(trigrams))
+        best = scores.max(initial=0.0)
         if best >= threshold:
-            found.append(NearCopy(question, train[index], best))
+            # Of equal ones, the last.
+            index = int(np.flatnonzero(scores == best)[-1])
+            found.append(NearCopy(question, train[index], float(best)))
     return tuple(sorted(found, key=lambda copy: -copy.similarity))
 
 
 class _Index:
-    """Which sets hold which item, so that only pairs that share something are compared."""
+    """Many sets, and which of them hold which item: one set is compared with all at once."""
 
     def __init__(self, sets: Sequence[Collection[str]]) -> None:
-        self.sizes = [len(items) for items in sets]
-        self._holders: dict[str, list[int]] = defaultdict(list)
+        self._sizes = np.array([len(items) for items in sets], dtype=np.int64)
+        holders: dict[str, list[int]] = defaultdict(list)
         for index, items in enumerate(sets):
             for item in items:
-                self._holders[item].append(index)
+                holders[item].append(index)
+        self._holders = {item: np.array(found) for item, found in holders.items()}
 
-    def shared(self, items: Collection[str]) -> Counter[int]:
-        """Per set that shares an item, how many it shares."""
-        counts: Counter[int] = Counter()
-        for item in items:
-            counts.update(self._holders.get(item, ()))
-        return counts
+    def jaccard(self, items: Collection[str]) -> npt.NDArray[np.float64]:
+        """The Jaccard index of the items with every set, as `_jaccard`."""
+        shared = self._shared(items)
+        return np.divide(shared, np.maximum(len(items) + self._sizes - shared, 1))
+
+    def dice(self, items: Collection[str]) -> npt.NDArray[np.float64]:
+        """The Dice index of the items with every set, as `_dice`."""
+        return np.divide(2 * self._shared(items), np.maximum(len(items) + self._sizes, 1))
+
+    def _shared(self, items: Collection[str]) -> npt.NDArray[np.int64]:
+        """How many of the items every set holds."""
+        held = [self._holders[item] for item in items if item in self._holders]
+        return np.bincount(
+            np.concatenate(held) if held else np.zeros(0, dtype=np.int64),
+            minlength=len(self._sizes),
+        )
 
 
 def _words(text: str) -> frozenset[str]:
