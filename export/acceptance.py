@@ -19,6 +19,7 @@ from onnxruntime import InferenceSession
 from torch import Tensor, nn
 
 from organseg.errors import ReleaseError
+from organseg.evaluation.overlap import count_pixels
 from organseg.imaging.decoding import DecodedImage, decode_image
 from organseg.networks.extractors import Extraction, Extractors
 from organseg.networks.gate import Thresholds
@@ -131,8 +132,9 @@ def _compare(
                 other += 1
                 continue
             for one, two in zip(wanted.masks, got.masks, strict=True):
-                if one.any() or two.any():
-                    dices.append(2.0 * float((one & two).sum()) / float(one.sum() + two.sum()))
+                pixels = count_pixels(one, two)
+                if pixels.union:
+                    dices.append(pixels.dice)
     return Acceptance(
         requests=len(pictures) * len(QUESTIONS),
         other_verdicts=other,

@@ -14,7 +14,7 @@ from organseg.contract.engines import tensorrt_profile
 from organseg.contract.pbtxt import with_engine
 from organseg.errors import EngineError
 from organseg.serving.engine_cards import EngineCard, engine_file, write_card
-from organseg.serving.gpu_machine import Gpu, release_of, this_machine
+from organseg.serving.gpu_machine import Gpu, listed, release_of, this_machine
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,9 @@ def target_here() -> Target:
             f"Python package is {trt.__version__}: pip install 'tensorrt=={machine.tensorrt}.*'"
         )
     if len({gpu.compute_capability for gpu in gpus}) != 1:
-        found = ", ".join(f"{gpu.name} ({gpu.compute_capability})" for gpu in gpus) or "none"
         raise EngineError(
-            f"wanted GPUs of one kind to build engines for, got {found}: run the export on the "
-            "machine that will serve, in a container with one kind alone (`docker run --gpus`)"
+            f"wanted GPUs of one kind to build engines for, got {listed(gpus)}: run the export on "
+            "the machine that will serve, in a container with one kind alone (`docker run --gpus`)"
         )
     return Target(trt, gpus[0])
 

@@ -72,7 +72,8 @@ def compare_graph(
 ) -> list[Parity]:
     """Runs graph and module on the same inputs, one comparison per batch of `samples`."""
     graph = executable_on_cpu(onnx.load(str(path)), precision)
-    session = cpu_session(_before_rounding(graph), precision)
+    _expose_unrounded(graph.graph)
+    session = cpu_session(graph, precision)
     return [_compare(session, module, model, tensors, thresholds, precision) for tensors in samples]
 
 
@@ -160,12 +161,10 @@ def _decisions(
     return [(found.organs.tolist(), found.verdicts.tolist()) for found in decisions]
 
 
-def _before_rounding(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The graph with the float32 tensors behind its own outputs as outputs."""
-    exposed = onnx.ModelProto()
-    exposed.CopyFrom(model)
-    producers = {name: node for node in exposed.graph.node for name in node.output}
-    for output in exposed.graph.output:
+def _expose_unrounded(graph: onnx.GraphProto) -> None:
+    """Makes the float32 tensors behind the graph's own outputs its outputs, in place."""
+    producers = {name: node for node in graph.node for name in node.output}
+    for output in graph.output:
         producer = producers[output.name]
         if output.type.tensor_type.elem_type == onnx.TensorProto.FLOAT16:
             if producer.op_type != "Cast":
@@ -175,4 +174,3 @@ def _before_rounding(model: onnx.ModelProto) -> onnx.ModelProto:
                 )
             output.name = producer.input[0]
             output.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
-    return exposed

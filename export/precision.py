@@ -136,22 +136,6 @@ def executable_on_cpu(model: onnx.ModelProto, precision: Precision) -> onnx.Mode
     return rewritten
 
 
-def working_types(model: onnx.ModelProto) -> dict[str, set[int]]:
-    """Which element types each operator of a graph works on, by operator: for a report or a test.
-
-    The type of a node is that of its first input.
-    """
-    inferred = onnx.shape_inference.infer_shapes(model).graph
-    types = {tensor.name: tensor.data_type for tensor in inferred.initializer}
-    for value in (*inferred.input, *inferred.value_info, *inferred.output):
-        types[value.name] = value.type.tensor_type.elem_type
-    found: dict[str, set[int]] = {}
-    for node in inferred.node:
-        if node.input and node.input[0] in types:
-            found.setdefault(node.op_type, set()).add(types[node.input[0]])
-    return found
-
-
 class _Lowering:
     """Walks a graph once, in its order, and keeps the half-precision twin of every tensor."""
 

@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import Any
 
 import onnx
+from torch import Tensor
 
 from export.__main__ import SHIPPED
 from export.acceptance import LEAST_DICE, accept
@@ -28,7 +29,7 @@ from export.precision import Precision, lower
 from export.progress import Progress
 from export.samples import flow_inputs, inputs_of
 from export.tensorrt_plans import TENSORRT_RTX, compile_plan, load_library
-from organseg.contract import PRESETS, Model, ModelKind, Preset, models_of, preset_by_name
+from organseg.contract import PRESETS, Model, Preset, graph_stages, preset_by_name
 from organseg.contract.engines import tensorrt_profile
 from organseg.errors import EngineError, OrganSegError
 from organseg.evaluation.provenance import describe_run
@@ -82,9 +83,20 @@ def measure(preset: Preset, progress: Progress) -> Record:
     releases: list[Record] = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        for model in models_of(preset):
-            if model.kind is ModelKind.GRAPH:
-                graphs += _measure_graph(trt, checkpoint, model, preset, folder, progress)
+        with progress.step("walk sample requests through torch"):
+            # Two to trace with: a batch of one would be burnt into a graph.
+            traced, compared = (flow_inputs(checkpoint.organ_seg, batch) for batch in (2, 1))
+        for model in graph_stages(preset):
+            with progress.step(f"export {model.name}"):
+                export_graph(
+                    graph_modules(checkpoint.organ_seg)[model.name],
+                    model,
+                    preset,
+                    inputs_of(model, traced),
+                    _file(folder, model.name, Precision.FP32),
+                    metadata={},
+                )
+            graphs += _measure_graph(trt, checkpoint, model, compared, folder, progress)
         if checkpoint.card.trained:
             releases = list(_ask(checkpoint, graphs, folder, progress))
     return {
@@ -99,23 +111,20 @@ def _measure_graph(
     trt: ModuleType,
     checkpoint: Checkpoint,
     model: Model,
-    preset: Preset,
+    compared: dict[str, Tensor],
     folder: Path,
     progress: Progress,
 ) -> Iterator[Record]:
+    preset = checkpoint.organ_seg.preset
     module = graph_modules(checkpoint.organ_seg)[model.name]
-    whole = _file(folder, model.name, Precision.FP32)
-    with progress.step(f"export {model.name}"):
-        # Two at least: a batch of one would be burnt into the graph.
-        traced = inputs_of(model, flow_inputs(checkpoint.organ_seg, 2))
-        export_graph(module, model, preset, traced, whole, metadata={})
-        samples = [flow_inputs(checkpoint.organ_seg, 1)]
+    whole = onnx.load(str(_file(folder, model.name, Precision.FP32)))
     for precision in Precision:
         path = _file(folder, model.name, precision)
-        onnx.save(lower(onnx.load(str(whole)), precision), str(path))
+        if precision is not Precision.FP32:
+            onnx.save(lower(whole, precision), str(path))
         with progress.step(f"compare {model.name} in {precision.value}"):
             (parity,) = compare_graph(
-                path, module, model, samples, checkpoint.cache.thresholds, precision
+                path, module, model, [compared], checkpoint.cache.thresholds, precision
             )
         with progress.step(f"compile {model.name} in {precision.value}"):
             engines = [_compile(trt, path, model, preset, each) for each in CAPABILITIES]

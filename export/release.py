@@ -32,6 +32,7 @@ from organseg.contract import (
     ModelKind,
     Platform,
     Preset,
+    graph_stages,
     models_of,
 )
 from organseg.contract.checker import check_graph
@@ -111,7 +112,7 @@ def write_release(
                 accepted = found = _ask(checkpoint, models, precision)
             below_bar |= _is_below_bar(lambda: require_acceptance(found), allowed=accept_below_bar)
         if target:
-            for model in _graph_stages(preset):
+            for model in graph_stages(preset):
                 with progress.step(f"build the engine of {model.name}"):
                     write_engine(
                         model,
@@ -226,7 +227,7 @@ def _write_graphs(
         "text_encoder_sha256": checkpoint.cache.encoder_sha256,
     }
     records = []
-    for model in _graph_stages(preset):
+    for model in graph_stages(preset):
         folder = models / model.name
         graph = folder / VERSION_FOLDER / Platform.PYTHON.graph_file
         own = precision.of_stage(model.name)
@@ -248,10 +249,6 @@ def _write_graphs(
             )
             check_graph((folder / "config.pbtxt").read_text(encoding="utf-8"), graph)
     return records
-
-
-def _graph_stages(preset: Preset) -> list[Model]:
-    return [model for model in models_of(preset) if model.kind is ModelKind.GRAPH]
 
 
 def _runs_in_python(model: Model, platform: Platform) -> bool:

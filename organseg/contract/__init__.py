@@ -10,6 +10,7 @@ from organseg.contract.models import (
     Model,
     ModelKind,
     ensemble_tensors,
+    graph_stages,
     model_of,
     models_of,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "Verdict",
     "deployment_of",
     "ensemble_tensors",
+    "graph_stages",
     "model_of",
     "models_of",
     "padded_count",

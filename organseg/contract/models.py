@@ -274,6 +274,11 @@ def models_of(preset: Preset) -> tuple[Model, ...]:
     )
 
 
+def graph_stages(preset: Preset) -> list[Model]:
+    """The stages that are exported graphs, in the flow's order."""
+    return [model for model in models_of(preset) if model.kind is ModelKind.GRAPH]
+
+
 def model_of(preset: Preset, name: str) -> Model:
     """One stage by name; raises `KeyError` where there is none."""
     for model in models_of(preset):

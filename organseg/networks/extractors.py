@@ -218,6 +218,12 @@ class Extractors(nn.Module):
             rows = torch.as_tensor(getattr(cache, name)).to(weights.device, weights.dtype)
             self.register_buffer(name, rows, persistent=False)
 
+    def compare(self, text_vector: Tensor) -> Tensor:
+        """Cosines of F_t, unit vectors float [B, E], with the context cache: float [B, 14]."""
+        to_organs = text_vector @ self.organ_prototypes.T
+        to_irrelevant = (text_vector @ self.irrelevant_prototypes.T).amax(dim=-1, keepdim=True)
+        return torch.cat([to_organs, to_irrelevant], dim=-1)
+
     def forward(self, answer_state: Tensor, patch_states: Tensor) -> Extraction:
         """Reads both heads.
 
@@ -226,11 +232,9 @@ class Extractors(nn.Module):
             patch_states: float [B, P, D].
         """
         text_vector = self.information_of_interest(answer_state)
-        to_organs = text_vector @ self.organ_prototypes.T
-        to_irrelevant = (text_vector @ self.irrelevant_prototypes.T).amax(dim=-1, keepdim=True)
         places = self.segment_information(answer_state, patch_states, self.organ_prototypes)
         return Extraction(
-            similarity=torch.cat([to_organs, to_irrelevant], dim=-1),
+            similarity=self.compare(text_vector),
             presence_logits=places.presence_logits,
             boxes=places.boxes,
             text_vector=text_vector,

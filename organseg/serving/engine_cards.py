@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from organseg.errors import EngineError
-from organseg.serving.gpu_machine import GpuMachine, release_of
+from organseg.serving.gpu_machine import GpuMachine, listed, release_of
 
 _REMEDY = (
     "build the engines on this machine, in the image that will serve: "
@@ -88,9 +88,8 @@ def require_engines_fit(models: Path, machine: GpuMachine) -> None:
             )
         other = [gpu for gpu in machine.gpus if gpu.compute_capability != card.compute_capability]
         if other or not machine.gpus:
-            found = ", ".join(f"{gpu.name} ({gpu.compute_capability})" for gpu in other) or "none"
             raise EngineError(
                 f"wanted GPUs that {card.model}'s engine was built for ({built}, {card.gpu}), this "
-                f"machine has {found}: {_REMEDY}, or give the container the matching "
+                f"machine has {listed(other)}: {_REMEDY}, or give the container the matching "
                 "GPUs alone (`docker run --gpus`)"
             )

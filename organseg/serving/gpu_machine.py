@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import importlib
 import subprocess
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from organseg.errors import EngineError
@@ -20,6 +21,11 @@ class Gpu:
     """As the driver calls it, "NVIDIA L4"."""
     compute_capability: str
     """ "8.9"."""
+
+
+def listed(gpus: Iterable[Gpu]) -> str:
+    """The GPUs for a message, "NVIDIA L4 (8.9)"; "none" where there are none."""
+    return ", ".join(f"{gpu.name} ({gpu.compute_capability})" for gpu in gpus) or "none"
 
 
 @dataclass(frozen=True)

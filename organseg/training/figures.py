@@ -25,10 +25,7 @@ VALIDATION_QUESTIONS = 480
 
 def question_similarity(extractors: Extractors, answer_states: Tensor) -> Tensor:
     """Float [N, 14]: the cosines that serving decides by, from answer states [N, D]."""
-    text_vector = extractors.information_of_interest(answer_states).float()
-    organs = text_vector @ extractors.organ_prototypes.T
-    irrelevant = (text_vector @ extractors.irrelevant_prototypes.T).amax(dim=-1, keepdim=True)
-    return torch.cat([organs, irrelevant], dim=-1)
+    return extractors.compare(extractors.information_of_interest(answer_states).float())
 
 
 def validation_figures(

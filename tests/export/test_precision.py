@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from constructed import constructed_checkpoint
 from export.__main__ import PRECISIONS
 from export.parity import BATCHES, RELATIVE_TOLERANCE, compare_graph, cpu_session
-from export.precision import Precision, executable_on_cpu, lower, working_types
+from export.precision import Precision, executable_on_cpu, lower
 from export.samples import flow_inputs
 from organseg.contract import TINY, ModelKind, Platform, model_of, models_of
 from organseg.contract.checker import check_graph
@@ -28,6 +28,19 @@ NEVER_HALF = ("LayerNormalization", "Softmax", "Einsum", "Sin", "Cos", "Pow", "S
 
 def graph_file(release: Path, name: str) -> Path:
     return release / "models" / name / "1" / "model.onnx"
+
+
+def working_types(model: onnx.ModelProto) -> dict[str, set[int]]:
+    """Which element types each operator of a graph works on: the type of its first input."""
+    inferred = onnx.shape_inference.infer_shapes(model).graph
+    types = {tensor.name: tensor.data_type for tensor in inferred.initializer}
+    for value in (*inferred.input, *inferred.value_info, *inferred.output):
+        types[value.name] = value.type.tensor_type.elem_type
+    found: dict[str, set[int]] = {}
+    for node in inferred.node:
+        if node.input and node.input[0] in types:
+            found.setdefault(node.op_type, set()).add(types[node.input[0]])
+    return found
 
 
 @pytest.fixture(scope="module")
