@@ -132,10 +132,10 @@ class LanguageOptions:
 
     texts: int = 192
     """Questions and sentences of each step."""
-    typos: float = 0.12
+    typos: float = 0.2
     """Share of questions that are mistyped."""
-    composed: float = 0.2
-    """Share of texts that are a template filled with terms of the glossary."""
+    composed: float = 0.4
+    """Share of texts that are a template filled with terms, names or clues."""
     distilled: float = 0.12
     """Share of texts that have no label, only the text encoder's embedding."""
     answer_weight: float = 1.0
@@ -156,10 +156,10 @@ class VisionLanguageOptions:
     """Questions and sentences asked about each of them, sharing its prefix."""
     text_batch: int = 96
     """Questions and sentences of the pass over text alone that goes with each batch."""
-    typos: float = 0.12
+    typos: float = 0.2
     """Share of questions that are mistyped."""
-    composed: float = 0.2
-    """Share of texts that are a template filled with terms of the glossary."""
+    composed: float = 0.4
+    """Share of texts that are a template filled with terms, names or clues."""
     distilled: float = 0.12
     """Share of texts that have no label, only the text encoder's embedding."""
     answer_weight: float = 1.0
@@ -212,9 +212,9 @@ class ExtractorsOptions:
     """Addition: the gap to the nearest organ, by which several asked organs are told apart."""
     distill_weight: float = 0.5
     """Addition: distance to the text encoder's embedding."""
-    composed: float = 0.2
-    """Addition: share of texts that are a template filled with terms of the glossary."""
-    typos: float = 0.12
+    composed: float = 0.4
+    """Addition: share of texts that are a template filled with terms, names or clues."""
+    typos: float = 0.2
     """Addition: share of questions that are mistyped."""
     small_learning_rate: float = 1.0
     """Learning rate of the heads relative to the adapters'."""

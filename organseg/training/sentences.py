@@ -20,7 +20,8 @@ from torch import Tensor
 
 from organseg.data.questions import Question, load_questions
 from organseg.data.questions import Split as QuestionSplit
-from organseg.data.questions.glossary import Glossary, load_glossary
+from organseg.data.questions.glossary import Composed, Glossary, load_glossary
+from organseg.data.questions.phrases import load_phrases
 from organseg.data.questions.typos import mistype
 from organseg.data.splits import seeded_fraction
 from organseg.networks.build import stand_in_tokenizer
@@ -36,6 +37,9 @@ _IN_SCOPE_SHARE = 0.78
 
 _SEVERAL_SHARE = 0.18
 """Share of those that ask for more than one."""
+
+_GLOSSARY_SHARE = 0.3
+"""Share of composed texts that hold terms of the glossary; the others hold names or clues."""
 
 _OPENINGS = ("Please:", "Hi,", "Hello!", "Ok,", "Quick question:", "Doctor,", "So,", "Question:")
 _CLOSINGS = ("Thanks.", "Please.", "Thank you!", "on this slice", "in this image", "here", "for me")
@@ -90,7 +94,7 @@ class QuestionBank:
         apart = [seeded_fraction(0, "fact", each.fact) < VALIDATION_SHARE for each in every]
         self.training = tuple(q for q, held in zip(every, apart, strict=True) if not held)
         self.validation = tuple(q for q, held in zip(every, apart, strict=True) if held)
-        self.glossary = load_glossary()
+        self.glossary, self.phrases = load_glossary(), load_phrases()
         self.sentences = (
             *dict.fromkeys(
                 [
@@ -130,7 +134,7 @@ class QuestionBank:
     ) -> AskedTexts:
         """`count` texts, the organs equally often.
 
-        A share `distilled` are sentences without label, a share `composed` terms of the glossary
+        A share `distilled` are sentences without label, a share `composed` names, clues and terms
         in a template, which have no embedding; the rest are questions.
         """
         chance = random.Random(int(rng.integers(2**62)))
@@ -142,7 +146,7 @@ class QuestionBank:
                 vectors.append(self._vector_of[text])
                 texts.append(text)
             elif kind < distilled + composed:
-                made = self.glossary.compose(chance)
+                made = self._composed(chance)
                 vectors.append(self._unknown)
                 texts.append(vary(made.text, chance, typos))
                 asked[row] = answers_of(made.organ_ids)
@@ -152,6 +156,10 @@ class QuestionBank:
                 texts.append(vary(question.text, chance, typos))
                 asked[row] = asked_answers(question)
         return AskedTexts(tuple(texts), asked, torch.from_numpy(np.stack(vectors)))
+
+    def _composed(self, chance: random.Random) -> Composed:
+        source = self.glossary if chance.random() < _GLOSSARY_SHARE else self.phrases
+        return source.compose(chance)
 
     def _question(self, chance: random.Random) -> Question:
         if self._out and chance.random() > _IN_SCOPE_SHARE:

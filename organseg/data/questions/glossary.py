@@ -86,20 +86,31 @@ def load_glossary(path: Path = GLOSSARY_FILE) -> Glossary:
             f"wanted the fields {', '.join(sorted(_FIELDS))} in {path.name}, got "
             f"{', '.join(sorted(content))}: see README.md beside it"
         )
-    _demand_slots(content["templates"], ("{term}",), path)
-    _demand_slots(content["templates_two"], ("{a}", "{b}"), path)
-    terms = {_organ_ids(topic, path): tuple(texts) for topic, texts in content["terms"].items()}
-    if () not in terms or len(terms) < 3 or not all(terms.values()):
-        raise DatasetError(
-            f"wanted terms of two topics at least and of {_OUT_OF_SCOPE!r} in {path.name}, got "
-            f"{', '.join(content['terms'])}: add them"
-        )
+    demand_slots(content["templates"], ("{term}",), path)
+    demand_slots(content["templates_two"], ("{a}", "{b}"), path)
     return Glossary(
-        terms=terms,
+        terms=texts_by_topic(content["terms"], path),
         templates=tuple(content["templates"]),
         templates_two=tuple(content["templates_two"]),
         sentences=tuple(content["sentences"]),
     )
+
+
+def texts_by_topic(
+    texts: Mapping[str, Sequence[str]], path: Path
+) -> dict[tuple[int, ...], tuple[str, ...]]:
+    """The texts of a file by the organs that they point to, rising; none for `out_of_scope`.
+
+    Raises:
+        DatasetError: a topic is unknown, or fewer than two and `out_of_scope` have texts.
+    """
+    found = {_organ_ids(topic, path): tuple(own) for topic, own in texts.items()}
+    if () not in found or len(found) < 3 or not all(found.values()):
+        raise DatasetError(
+            f"wanted texts of two topics at least and of {_OUT_OF_SCOPE!r} in {path.name}, got "
+            f"{', '.join(texts)}: add them"
+        )
+    return found
 
 
 def _organ_ids(topic: str, path: Path) -> tuple[int, ...]:
@@ -115,7 +126,8 @@ def _organ_ids(topic: str, path: Path) -> tuple[int, ...]:
         ) from None
 
 
-def _demand_slots(templates: Sequence[str], slots: tuple[str, ...], path: Path) -> None:
+def demand_slots(templates: Sequence[str], slots: tuple[str, ...], path: Path) -> None:
+    """Raises `DatasetError` unless every template has each slot once, and no other."""
     for template in templates:
         if template.count("{") != len(slots) or any(template.count(slot) != 1 for slot in slots):
             raise DatasetError(
