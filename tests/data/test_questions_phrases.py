@@ -1,4 +1,4 @@
-"""The phrases: names and clues with their organs, sentences with their slots, nothing of the exam."""
+"""The phrases: names and clues with their organs, sentences, nothing of the exam."""
 
 from __future__ import annotations
 
