@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import sys
 from pathlib import Path
 
@@ -23,6 +24,9 @@ examples:
       engines for the GPU of this machine, built by the TensorRT that is installed here: run it in
       the image that will serve
 
+Each step is kept by the hashes of what goes into it: an export that was stopped goes on where it
+was, and a second platform or precision does only what is new. Delete the folder to begin anew.
+
 Without --checkpoint, `tiny` is exported with the weights that come with this repository
 (export/checkpoints/tiny). Other presets, and any with --untrained, get random weights (seeded):
 such a release shows and times the whole flow, but its answers mean nothing, and its manifest says
@@ -31,6 +35,9 @@ so.
 
 PRECISIONS = ("fp32", "bf16", "fp16")
 """`export.precision.Precision`'s values, at hand before torch and onnx are imported."""
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""The disk is full, the user's share of it, or a file is larger than it may be."""
 
 SHIPPED = Path(__file__).resolve().parent / "checkpoints"
 """The checkpoints that come with the repository, one folder for each preset that has one."""
@@ -77,12 +84,32 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--out", type=Path, required=True, help="the release folder to make")
     parser.add_argument("--replace", action="store_true", help="make an existing release anew")
+    parser.add_argument(
+        "--steps",
+        type=Path,
+        metavar="DIR",
+        help="where each step's result is kept, so that an export that was stopped goes on and one "
+        "with other options does only what they change (default: .export-steps beside OUT)",
+    )
     options = parser.parse_args(arguments)
     try:
         _export(options)
     except OrganSegError as error:
         print(f"export: {error}", file=sys.stderr)
         return 1
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        print(
+            f"export: wanted room on the disk for the release, got {error.strerror}: make room and "
+            "run the same command again; it goes on where it stopped, and earlier releases are "
+            "as they were",
+            file=sys.stderr,
+        )
+        return 1
+    except KeyboardInterrupt:
+        print("\nexport: stopped; run the same command again to go on", file=sys.stderr)
+        return 130
     return 0
 
 
@@ -95,6 +122,7 @@ def _export(options: argparse.Namespace) -> None:
         from export.engines import target_here
         from export.precision import Precision
         from export.release import write_release
+        from export.steps import Steps
         from organseg.networks.build import build_checkpoint
         from organseg.networks.checkpoint import load_checkpoint
 
@@ -124,6 +152,7 @@ def _export(options: argparse.Namespace) -> None:
         accept_below_bar=options.accept_below_bar,
         target=target,
         timing_cache=options.timing_cache,
+        steps=Steps(options.steps or options.out.parent / ".export-steps", progress),
     )
     for name in dict.fromkeys(record.graph for record in records):
         worst = np.max([each.max_difference for each in records if each.graph == name])

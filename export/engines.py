@@ -1,20 +1,20 @@
-"""Engines of a release: every graph compiled by TensorRT for the GPU that will serve it."""
+"""Engines of a release: a graph compiled by TensorRT for the GPU that will serve it."""
 
 from __future__ import annotations
 
-import hashlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
 from export.tensorrt_plans import TENSORRT, compile_plan, load_library
-from organseg.contract import Model, Platform, Preset
+from organseg.contract import Model, Preset
 from organseg.contract.engines import tensorrt_profile
 from organseg.contract.pbtxt import with_engine
 from organseg.errors import EngineError
 from organseg.serving.engine_cards import EngineCard, engine_file, write_card
 from organseg.serving.gpu_machine import Gpu, listed, release_of, this_machine
+from organseg.serving.manifest import file_sha256
 
 
 @dataclass(frozen=True)
@@ -50,22 +50,23 @@ def target_here() -> Target:
     return Target(trt, gpus[0])
 
 
-def write_engine(
+def build_engine(
     model: Model,
     preset: Preset,
+    graph: Path,
     folder: Path,
     target: Target,
     *,
     precision: str,
     timing_cache: Path | None = None,
 ) -> EngineCard:
-    """Puts an engine, its card and the builder's log in the place of a stage's ONNX graph.
+    """Builds a stage's engine and writes it, its card and the builder's log.
 
     Args:
         model: the stage.
         preset: its sizes.
-        folder: the stage's folder in the model repository; its config is changed to load the
-            engine, on GPUs of the target's kind alone.
+        graph: its ONNX file; weights outside it lie beside it.
+        folder: where to write.
         target: what to build with and for.
         precision: what the graph works in, for the card.
         timing_cache: a file that keeps measured kernel times between builds.
@@ -73,8 +74,7 @@ def write_engine(
     Raises:
         EngineError: TensorRT refuses the graph.
     """
-    (graph,) = folder.glob(f"*/{Platform.ONNXRUNTIME.graph_file}")
-    version_folder, capability = graph.parent, target.gpu.compute_capability
+    capability = target.gpu.compute_capability
     started = time.perf_counter()
     plan = compile_plan(
         target.trt,
@@ -84,26 +84,30 @@ def write_engine(
         timing_cache=timing_cache.read_bytes() if timing_cache and timing_cache.is_file() else b"",
     )
     seconds = time.perf_counter() - started
-    engine = version_folder / engine_file(target.trt.__version__, capability)
+    engine = folder / engine_file(target.trt.__version__, capability)
     engine.write_bytes(plan.engine)
     engine.with_name(f"{engine.name}.log").write_text("\n".join(plan.log) + "\n", encoding="utf-8")
     card = EngineCard(
         model=model.name,
         engine=engine.name,
-        sha256=hashlib.sha256(plan.engine).hexdigest(),
-        graph_sha256=hashlib.sha256(graph.read_bytes()).hexdigest(),
+        sha256=file_sha256(engine),
+        graph_sha256=file_sha256(graph),
         precision=precision,
         tensorrt=target.trt.__version__,
         compute_capability=capability,
         gpu=target.gpu.name,
         build_seconds=round(seconds, 1),
     )
-    write_card(card, version_folder)
-    graph.unlink()
-    config = folder / "config.pbtxt"
-    text = with_engine(config.read_text(encoding="utf-8"), capability, engine.name)
-    config.write_text(text, encoding="utf-8")
+    write_card(card, folder)
     if timing_cache and plan.timing_cache:
         timing_cache.parent.mkdir(parents=True, exist_ok=True)
         timing_cache.write_bytes(plan.timing_cache)
     return card
+
+
+def load_engine_alone(config: Path, target: Target) -> None:
+    """Changes a stage's config to load the target's engine, on GPUs of its kind alone."""
+    capability = target.gpu.compute_capability
+    engine = engine_file(target.trt.__version__, capability)
+    text = with_engine(config.read_text(encoding="utf-8"), capability, engine)
+    config.write_text(text, encoding="utf-8")

@@ -12,6 +12,7 @@ import onnx
 import torch
 from torch import Tensor
 
+from export.onnx_files import save_graph
 from organseg.contract import Model, Preset
 from organseg.contract.engines import BATCH, batch_axis, dynamic_axes
 from organseg.networks.stages import GraphModule
@@ -28,8 +29,11 @@ def export_graph(
     path: Path,
     *,
     metadata: Mapping[str, str],
-) -> None:
-    """Writes one stage as an ONNX graph with dynamic batch.
+) -> tuple[int, int]:
+    """Writes one stage as a simplified ONNX graph with dynamic batch.
+
+    Constants are folded and what is computed twice or for nothing is taken out, by onnxscript's
+    optimizer: it keeps the names of modules on every node, which `export.precision` goes by.
 
     Args:
         module: the export target.
@@ -38,6 +42,9 @@ def export_graph(
         inputs: sample inputs of batch 2 or more (a batch of 1 would be burnt in).
         path: the file to write.
         metadata: what the graph says of itself; read again by servers and by the checker.
+
+    Returns:
+        Its nodes before and after simplifying.
     """
     dims = {BATCH: torch.export.Dim(BATCH, min=1, max=batch_axis(preset).max)}
     for tensor in model.inputs:
@@ -59,17 +66,19 @@ def export_graph(
             input_names=[tensor.name for tensor in model.inputs],
             output_names=[tensor.name for tensor in model.outputs],
             dynamic_shapes=shapes,
-            optimize=True,
+            optimize=False,
             verbose=False,
         )
-    if program is None:
-        raise RuntimeError(f"torch.onnx.export gave no program for {model.name}")
+        if program is None:
+            raise RuntimeError(f"torch.onnx.export gave no program for {model.name}")
+        before = program.model.graph.num_nodes()
+        program.optimize()
     graph = program.model_proto
     _name_output_axes(graph, model)
     for key, value in metadata.items():
         graph.metadata_props.add(key=key, value=value)
-    onnx.checker.check_model(graph)
-    onnx.save(graph, str(path))
+    save_graph(graph, path)
+    return before, len(graph.graph.node)
 
 
 def _name_output_axes(graph: onnx.ModelProto, model: Model) -> None:

@@ -6,26 +6,28 @@ everything in it has been checked, so a failed export leaves nothing that could 
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
-from importlib.metadata import version
+from functools import cache
 from pathlib import Path
+from typing import Any
 
-import onnx
+from torch import Tensor
 
 from export.acceptance import Acceptance, accept, require_acceptance
-from export.engines import Target, write_engine
-from export.graphs import export_graph
-from export.parity import BATCHES, Parity, compare_graph, cpu_sessions, require_parity
-from export.precision import Precision, lower
+from export.engines import Target, load_engine_alone
+from export.graph_steps import GRAPH_FILE, PARITY_FILE, engine_step, graph_step
+from export.parity import BATCHES, Parity, cpu_sessions, require_parity
+from export.precision import Precision
 from export.progress import Progress
-from export.samples import flow_inputs, inputs_of
+from export.samples import flow_inputs
+from export.steps import RECORD_FILE, Steps, passing_folder, tool_versions
 from organseg.contract import (
-    CONTRACT_PARAMETER,
     CONTRACT_VERSION,
     ENSEMBLE_NAME,
     Model,
@@ -40,15 +42,14 @@ from organseg.contract.pbtxt import render_configs, warm_up_files
 from organseg.errors import ReleaseError
 from organseg.networks import context_cache
 from organseg.networks.checkpoint import VISION_LANGUAGE_FOLDER, Checkpoint, save_vision_language
+from organseg.networks.fingerprint import weights_sha256
 from organseg.networks.lora import merge_adapter
-from organseg.networks.stages import graph_modules
-from organseg.serving.manifest import MANIFEST_NAME, MODELS_FOLDER, write_manifest
+from organseg.serving.manifest import MANIFEST_NAME, MODELS_FOLDER, file_sha256, write_manifest
 
 TEMPLATE = Path(__file__).resolve().parent.parent / "model_repository"
 """The checkout's model repository: where each stage's `model.py` comes from."""
-TOOLS = ("torch", "onnx", "onnxscript", "onnxruntime", "transformers", "peft", "numpy")
-"""The packages whose versions a manifest records."""
 VERSION_FOLDER = "1"
+_ACCEPTANCE_FILE = "acceptance.json"
 
 
 def write_release(
@@ -63,6 +64,7 @@ def write_release(
     accept_below_bar: bool = False,
     target: Target | None = None,
     timing_cache: Path | None = None,
+    steps: Steps | None = None,
 ) -> list[Parity]:
     """Exports a checkpoint as a release.
 
@@ -78,6 +80,7 @@ def write_release(
             so.
         target: what engines are built with and for, where the platform is TensorRT.
         timing_cache: a file that keeps TensorRT's measured kernel times between builds.
+        steps: where what each step makes is kept for the next export; by default nothing is.
 
     Returns:
         The comparisons of graphs with torch; they are in the manifest too.
@@ -93,35 +96,36 @@ def write_release(
     _require_precision(platform, precision)
     out.parent.mkdir(parents=True, exist_ok=True)
     with _assembled(out) as folder:
+        steps = steps or Steps(folder.parent / "steps", progress)
         models = folder / MODELS_FOLDER
         with progress.step("merge LoRA"):
             merge_adapter(checkpoint.organ_seg.vision_language)
         with progress.step("write configs"):
             _write_configs(models, preset, platform)
-        with progress.step("save the language model"):
-            save_vision_language(
-                checkpoint.organ_seg.vision_language,
-                models / "llava_med" / VERSION_FOLDER / VISION_LANGUAGE_FOLDER,
-            )
-            checkpoint.cache.save(models / "gate" / VERSION_FOLDER / context_cache.FILE_NAME)
-        records = _write_graphs(checkpoint, preset, models, precision, progress)
+        _put_language_model(steps, checkpoint, models)
+        checkpoint.cache.save(models / "gate" / VERSION_FOLDER / context_cache.FILE_NAME)
+        graphs, records = _graphs(steps, checkpoint, precision)
+        for name, graph in graphs.items():
+            check_graph((models / name / "config.pbtxt").read_text(encoding="utf-8"), graph)
         below_bar = _is_below_bar(lambda: require_parity(records), allowed=accept_below_bar)
         accepted = None
         if precision is not Precision.FP32 and checkpoint.card.trained:
-            with progress.step("ask what users would ask"):
-                accepted = found = _ask(checkpoint, models, precision)
+            accepted = found = _ask(steps, checkpoint, graphs, precision)
             below_bar |= _is_below_bar(lambda: require_acceptance(found), allowed=accept_below_bar)
-        if target:
-            for model in graph_stages(preset):
-                with progress.step(f"build the engine of {model.name}"):
-                    write_engine(
-                        model,
-                        preset,
-                        models / model.name,
-                        target,
-                        precision=precision.of_stage(model.name).value,
-                        timing_cache=timing_cache,
-                    )
+        for model in graph_stages(preset):
+            made = graphs[model.name].parent
+            if target:
+                made = engine_step(
+                    steps,
+                    model,
+                    preset,
+                    graphs[model.name],
+                    target,
+                    precision=precision.of_stage(model.name),
+                    timing_cache=timing_cache,
+                )
+                load_engine_alone(models / model.name / "config.pbtxt", target)
+            _take(made, models / model.name / VERSION_FOLDER)
         with progress.step("hash every file"):
             write_manifest(
                 folder,
@@ -132,7 +136,7 @@ def write_release(
                 precision=precision.value,
                 acceptance=asdict(accepted) if accepted else {},
                 below_bar=below_bar,
-                tools={name: version(name) for name in TOOLS},
+                tools=tool_versions(),
                 parity=[asdict(record) for record in records],
             )
     return records
@@ -176,16 +180,24 @@ def _is_below_bar(require: Callable[[], None], *, allowed: bool) -> bool:
     return False
 
 
-def _ask(checkpoint: Checkpoint, models: Path, precision: Precision) -> Acceptance:
-    graphs = {
-        name: (
-            models / name / VERSION_FOLDER / Platform.PYTHON.graph_file,
-            precision.of_stage(name),
-        )
-        for name in graph_modules(checkpoint.organ_seg)
+def _ask(
+    steps: Steps, checkpoint: Checkpoint, graphs: Mapping[str, Path], precision: Precision
+) -> Acceptance:
+    """What users would notice of the graphs, asked now or in an earlier export."""
+    organ_seg, thresholds = checkpoint.organ_seg, checkpoint.cache.thresholds
+
+    def make(folder: Path) -> None:
+        own = {name: (graph, precision.of_stage(name)) for name, graph in graphs.items()}
+        found = accept(organ_seg, cpu_sessions(own), thresholds)
+        (folder / _ACCEPTANCE_FILE).write_text(json.dumps(asdict(found)), encoding="utf-8")
+
+    inputs = {
+        "weights": weights_sha256(organ_seg),
+        "thresholds": repr(thresholds),
+        "graphs": {name: file_sha256(graph) for name, graph in graphs.items()},
     }
-    sessions = cpu_sessions(graphs)
-    return accept(checkpoint.organ_seg, sessions, checkpoint.cache.thresholds)
+    folder = steps.result("ask what users would ask", inputs, make)
+    return Acceptance(**json.loads((folder / _ACCEPTANCE_FILE).read_text(encoding="utf-8")))
 
 
 def _write_configs(models: Path, preset: Preset, platform: Platform) -> None:
@@ -209,46 +221,52 @@ def _write_configs(models: Path, preset: Preset, platform: Platform) -> None:
             path.write_bytes(content)
 
 
-def _write_graphs(
-    checkpoint: Checkpoint,
-    preset: Preset,
-    models: Path,
-    precision: Precision,
-    progress: Progress,
-) -> list[Parity]:
-    organ_seg = checkpoint.organ_seg
-    modules = graph_modules(organ_seg)
-    with progress.step("walk sample requests through torch"):
-        samples = [flow_inputs(organ_seg, batch, seed=batch) for batch in BATCHES]
-    metadata = {
-        CONTRACT_PARAMETER: CONTRACT_VERSION,
-        "preset": preset.name,
-        "trained": str(checkpoint.card.trained).lower(),
-        "text_encoder_sha256": checkpoint.cache.encoder_sha256,
+def _put_language_model(steps: Steps, checkpoint: Checkpoint, models: Path) -> None:
+    vision_language = checkpoint.organ_seg.vision_language
+    llava: Any = vision_language.llava
+    inputs = {
+        "weights": weights_sha256(vision_language),
+        "config": llava.config.to_json_string(),
+        "tokenizer": vision_language.prompts.tokenizer.to_str(),
     }
-    records = []
-    for model in graph_stages(preset):
-        folder = models / model.name
-        graph = folder / VERSION_FOLDER / Platform.PYTHON.graph_file
-        own = precision.of_stage(model.name)
-        with progress.step(f"export {model.name}"):
-            export_graph(
-                modules[model.name],
-                model,
-                preset,
-                inputs_of(model, samples[-1]),
-                graph,
-                metadata={**metadata, "precision": own.value},
-            )
-        if own is not Precision.FP32:
-            with progress.step(f"lower {model.name} to {own.value}"):
-                onnx.save(lower(onnx.load(str(graph)), own), str(graph))
-        with progress.step(f"compare {model.name} with torch"):
-            records += compare_graph(
-                graph, modules[model.name], model, samples, checkpoint.cache.thresholds, own
-            )
-            check_graph((folder / "config.pbtxt").read_text(encoding="utf-8"), graph)
-    return records
+    made = steps.result(
+        "save the language model",
+        inputs,
+        lambda folder: save_vision_language(vision_language, folder),
+    )
+    place = models / "llava_med" / VERSION_FOLDER / VISION_LANGUAGE_FOLDER
+    place.mkdir()
+    _take(made, place)
+
+
+def _graphs(
+    steps: Steps, checkpoint: Checkpoint, precision: Precision
+) -> tuple[dict[str, Path], list[Parity]]:
+    """Every graph stage's ONNX file, and their comparisons with torch."""
+
+    @cache
+    def samples() -> list[dict[str, Tensor]]:
+        with steps.progress.step("walk sample requests through torch"):
+            return [flow_inputs(checkpoint.organ_seg, batch, seed=batch) for batch in BATCHES]
+
+    graphs: dict[str, Path] = {}
+    records: list[Parity] = []
+    for model in graph_stages(checkpoint.organ_seg.preset):
+        folder, found = graph_step(steps, checkpoint, model, precision, samples)
+        graphs[model.name] = folder / GRAPH_FILE
+        records += found
+    return graphs, records
+
+
+def _take(made: Path, folder: Path) -> None:
+    """Puts what a step made into a release: linked where the disk allows it, else copied."""
+    for source in made.iterdir():
+        if source.name in (RECORD_FILE, PARITY_FILE):
+            continue
+        try:
+            os.link(source, folder / source.name)
+        except OSError:
+            shutil.copyfile(source, folder / source.name)
 
 
 def _runs_in_python(model: Model, platform: Platform) -> bool:
@@ -258,14 +276,14 @@ def _runs_in_python(model: Model, platform: Platform) -> bool:
 @contextmanager
 def _assembled(out: Path) -> Iterator[Path]:
     """A folder beside `out` that takes its place when the block ends well."""
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as temporary:
-        folder = Path(temporary) / "release"
+    with passing_folder(out.parent, f".{out.name}-") as temporary:
+        folder = temporary / "release"
         folder.mkdir()
         yield folder
         # Another user may run the server: safetensors makes its files private.
         for path in folder.rglob("*"):
             path.chmod(0o755 if path.is_dir() else 0o644)
-        replaced = Path(temporary) / "replaced"
+        replaced = temporary / "replaced"
         if out.exists():
             out.rename(replaced)
         try:

@@ -92,7 +92,7 @@ def write_manifest(
         below_bar=below_bar,
         tools=dict(sorted(tools.items())),
         parity=tuple(dict(record) for record in parity),
-        files={path: _sha256(release_dir / path) for path in _list_files(release_dir)},
+        files={path: file_sha256(release_dir / path) for path in _list_files(release_dir)},
     )
     document = {"schema": SCHEMA_VERSION, **asdict(manifest)}
     _write_atomically(release_dir / MANIFEST_NAME, json.dumps(document, indent=2) + "\n")
@@ -143,7 +143,7 @@ def verify_release(release_dir: Path) -> Manifest:
     changed = sorted(
         path
         for path, expected in manifest.files.items()
-        if path in present and _sha256(release_dir / path) != expected
+        if path in present and file_sha256(release_dir / path) != expected
     )
     findings = [
         f"{label}: {_name_some(paths)}"
@@ -239,7 +239,8 @@ def _list_files(release_dir: Path) -> list[str]:
     return sorted(found)
 
 
-def _sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
+    """The hash of a file's bytes; raises `ReleaseError` where it cannot be read."""
     digest = hashlib.sha256()
     try:
         with path.open("rb") as stream:

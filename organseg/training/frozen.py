@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-
-import torch
 from torch import Tensor, nn
 
 from organseg.errors import CheckpointError
+from organseg.networks.fingerprint import tensor_sha256
 
 
 def freeze(*modules: nn.Module) -> None:
@@ -30,12 +28,7 @@ def frozen_hashes(module: nn.Module) -> dict[str, str]:
     for name, weight in module.named_parameters():
         if not weight.requires_grad:
             tensors[name] = weight
-    return {
-        name: hashlib.sha256(
-            tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
-        ).hexdigest()
-        for name, tensor in tensors.items()
-    }
+    return {name: tensor_sha256(tensor) for name, tensor in tensors.items()}
 
 
 def demand_unchanged(before: dict[str, str], module: nn.Module) -> None:

@@ -152,8 +152,8 @@ def test_a_failed_replacement_leaves_the_earlier_release(tmp_path, monkeypatch):
     earlier.mkdir()
     (earlier / "manifest.json").write_text("earlier")
     monkeypatch.setattr("export.release.require_parity", lambda records: 1 / 0)
-    monkeypatch.setattr("export.release.export_graph", lambda *a, **k: None)
-    monkeypatch.setattr("export.release.compare_graph", lambda *a: [])
+    monkeypatch.setattr("export.graph_steps.export_graph", lambda *a, **k: (0, 0))
+    monkeypatch.setattr("export.graph_steps.compare_graph", lambda *a: [])
     monkeypatch.setattr("export.release.check_graph", lambda *a: None)
     with pytest.raises(ZeroDivisionError):
         write_anew(earlier)
@@ -165,7 +165,7 @@ def test_a_failed_export_leaves_nothing_behind(tmp_path, monkeypatch):
     def broken(*_: object, **__: object) -> None:
         raise ReleaseError("wanted a graph, got none: this is a test")
 
-    monkeypatch.setattr("export.release.export_graph", broken)
+    monkeypatch.setattr("export.graph_steps.export_graph", broken)
     with pytest.raises(ReleaseError, match="this is a test"):
         write_release(
             copy.deepcopy(constructed_checkpoint()),

@@ -129,7 +129,4 @@ def _stands_alone(noun: str) -> bool:
     return noun.split(" ", 1)[0].casefold() in _ARTICLES
 
 
-_ARTICLES = frozenset(
-    ["the", "a", "an", "both", "whatever", "what", "whichever", "that", "this", "any", "some"]
-    + ["every", "one"]
-)
+_ARTICLES = frozenset(("the", "a", "an", "both", "whatever", "what", "whichever", "that", "this"))
