@@ -125,9 +125,12 @@ def _stage_parser(stages: Any, name: str) -> argparse.ArgumentParser:
         "--out", type=Path, default=Path("build/training"), help="the folder of all stages"
     )
     command.add_argument("--preset", choices=sorted(PRESETS), default="tiny", help="the sizes")
-    if name in ("segmenter", "vision-tower", "language", "vision-language", "all"):
+    if name in ("segmenter", "vision-tower", "language", "vision-language", "extractors", "all"):
         command.add_argument(
-            "--start", type=Path, metavar="DIR", help="checkpoint that stage 0 goes on from"
+            "--start",
+            type=Path,
+            metavar="DIR",
+            help="checkpoint that stage 0 goes on from; what is not taught anew is taken from it",
         )
     if name in ("extractors", "all"):
         base = command.add_argument_group("what stage 1 starts from, instead of stage 0's weights")

@@ -24,8 +24,9 @@ from organseg.training.options import LanguageOptions
 from organseg.training.packing import ask_together
 from organseg.training.sentences import QuestionBank, asked_answers
 
-QUESTIONS_OF_A_ROW = 24
-"""Questions that share one prefix in a pass without images."""
+QUESTIONS_OF_A_ROW = 8
+"""Questions that share one prefix in a pass without images: more of them, and attention between
+what must not see each other costs more than the prefix saves."""
 
 
 class LanguageStage(Stage):

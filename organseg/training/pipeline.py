@@ -250,10 +250,7 @@ class Pipeline:
         checkpoint = self._beginning(self.recipe.vision_language_loop.seed)
         # One after the other: each stage thaws its own part and freezes the rest.
         for make in (self._vision_tower_stage, self._language_stage):
-            part = make(checkpoint)
-            # Going on from another training, what was not taught anew is that training's.
-            if self.start is None or (self.out / part.name / BEST_FILE).is_file():
-                self._put_trained(part)
+            self._put_taught(make(checkpoint))
         return checkpoint
 
     def _starting_point(self) -> Checkpoint:
@@ -267,9 +264,9 @@ class Pipeline:
                     "give the checkpoint of before stage 1"
                 )
             return checkpoint
-        checkpoint = self._fresh(self.recipe.extractors_loop.seed)
-        self._put_trained(self._segmenter_stage(checkpoint))
-        self._put_trained(self._vision_language_stage(checkpoint))
+        checkpoint = self._beginning(self.recipe.extractors_loop.seed)
+        self._put_taught(self._segmenter_stage(checkpoint))
+        self._put_taught(self._vision_language_stage(checkpoint))
         return checkpoint
 
     def _from_originals(self, files: OriginalFiles) -> Checkpoint:
@@ -283,6 +280,11 @@ class Pipeline:
         if files.llava_med is None:
             self._put_trained(self._vision_language_stage(checkpoint))
         return checkpoint
+
+    def _put_taught(self, stage: Stage) -> None:
+        """Puts a stage's best weights in; going on from another training, if it was taught anew."""
+        if self.start is None or (self.out / stage.name / BEST_FILE).is_file():
+            self._put_trained(stage)
 
     def _put_trained(self, stage: Stage) -> None:
         """Puts a stage's best weights into the parts that it was made with."""

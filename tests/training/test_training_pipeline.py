@@ -127,6 +127,23 @@ def test_going_on_takes_what_was_taught_anew_and_the_rest_from_the_start(trained
     assert any(".vision_tower." in name for name in taught)
 
 
+def test_stage_one_takes_a_stage_that_was_not_taught_anew_from_the_start(trained, tmp_path):
+    (tmp_path / "slices").symlink_to(trained.out / "slices")
+    (tmp_path / "vision-language").symlink_to(trained.out / "vision-language")
+    save_checkpoint(build_checkpoint(TOY, seed=3), tmp_path / "start")
+    begun = toy_pipeline(tmp_path, start=tmp_path / "start")._starting_point().organ_seg
+    started = load_checkpoint(tmp_path / "start", TOY).organ_seg.segmenter.state_dict()
+    for name, weight in begun.segmenter.state_dict().items():
+        torch.testing.assert_close(weight, started[name], rtol=0, atol=0)
+    taught = load_weights(trained.out / "vision-language" / "best.safetensors")
+    learned = begun.vision_language.state_dict()
+    shared = [name for name in learned if f"vision_language.{name}" in taught]
+    assert any("language_model.layers" in name for name in shared)
+    for name in shared:
+        wanted = taught[f"vision_language.{name}"]
+        torch.testing.assert_close(learned[name], wanted, rtol=0, atol=0)
+
+
 def test_stage_one_trains_on_given_base_weights_and_by_the_plain_recipe(trained, tmp_path):
     save_checkpoint(build_checkpoint(TOY, seed=3), tmp_path / "base")
     (tmp_path / "slices").symlink_to(trained.out / "slices")
