@@ -1,4 +1,4 @@
-"""The Dockerfiles as stages of instructions, and what `.dockerignore` lets through to the builder."""
+"""The Dockerfiles as stages of instructions, and what `.dockerignore` lets through."""
 
 from __future__ import annotations
 

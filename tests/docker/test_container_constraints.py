@@ -6,16 +6,16 @@ import os
 import re
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import stage_walk
-from conftest import REPO_ROOT
-from constructed import PICTURES
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from conftest import REPO_ROOT
+from constructed import PICTURES
 
 CONSTRAINTS = REPO_ROOT / "constraints"
 QUESTION = "Outline the liver, please."
@@ -28,6 +28,8 @@ def _pins(name: str) -> dict[str, str]:
 
 
 def _wanted(*extras: str) -> list[Requirement]:
+    # Python 3.10 has none; CI has 3.11.
+    tomllib = pytest.importorskip("tomllib")
     project = tomllib.loads((REPO_ROOT / "pyproject.toml").read_text())["project"]
     lists = [project["dependencies"], *(project["optional-dependencies"][e] for e in extras)]
     found = [Requirement(text) for each in lists for text in each]
@@ -68,9 +70,9 @@ def numpy_2(pytestconfig: pytest.Config) -> Path:
     place = cache / f"{version}-{sys.version_info.major}.{sys.version_info.minor}"
     if not place.is_dir():
         fresh = cache / f"{place.name}.{os.getpid()}"
+        install = [sys.executable, "-m", "pip", "install", "-q", "--no-deps"]
         subprocess.run(
-            [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--only-binary=:all:"]
-            + ["--target", str(fresh), f"numpy=={version}"],
+            [*install, "--only-binary=:all:", "--target", str(fresh), f"numpy=={version}"],
             check=True,
         )
         fresh.rename(place)

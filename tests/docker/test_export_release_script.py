@@ -1,7 +1,7 @@
 """The exporter image's entry point: when it exports, and what it leaves alone.
 
-`python -m export` has its own tests; here a stand-in notes its arguments and puts a ready release in
-its place.
+`python -m export` has its own tests; here a stand-in notes its arguments and puts a ready release
+in its place.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import write_program
 from entry_points import run_entry
 
+from conftest import write_program
 from export.__main__ import main
 
 

@@ -8,9 +8,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import CONFINED_SCRATCH, write_program
 from entry_points import DEADLINE_S, opens_admin_calls, run_entry, started, wait_for_answer
 
+from conftest import CONFINED_SCRATCH, write_program
 from organseg.serving.embedded import ServerOptions
 from organseg.serving.embedded.installation import (
     find_installation,
