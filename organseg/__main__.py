@@ -8,13 +8,14 @@ from collections.abc import Callable, Sequence
 
 from organseg import __version__
 from organseg.errors import OrganSegError
+from organseg.serving import health_command as health
 from organseg.serving import verify_command as verify
 from organseg.serving.embedded import command as serve
 
 AddCommand = Callable[["argparse._SubParsersAction[argparse.ArgumentParser]"], None]
 """Adds one subcommand, whose parser sets `run`: arguments to exit status."""
 
-COMMANDS: tuple[AddCommand, ...] = (serve.add_command, verify.add_command)
+COMMANDS: tuple[AddCommand, ...] = (serve.add_command, verify.add_command, health.add_command)
 
 
 def main(arguments: Sequence[str] | None = None, commands: Sequence[AddCommand] = COMMANDS) -> int:

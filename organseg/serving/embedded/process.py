@@ -169,6 +169,8 @@ class EmbeddedServer:
     def explain_end(self) -> str:
         """The reasons that the log gives for a failure, on one line."""
         status = None if self._process is None else self._process.poll()
+        if self._log_file and self._log_file.exists() and not self._log_file.is_file():
+            return "its log, which went by above, says why"
         return explain_failure(read_tail(self._log_file) if self._log_file else "", status)
 
     def _launch(self) -> None:
