@@ -9,11 +9,12 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import onnx
 
@@ -63,6 +64,7 @@ def write_release(
     accept_below_bar: bool = False,
     target: Target | None = None,
     timing_cache: Path | None = None,
+    sources: Sequence[Mapping[str, Any]] = (),
 ) -> list[Parity]:
     """Exports a checkpoint as a release.
 
@@ -78,6 +80,7 @@ def write_release(
             so.
         target: what engines are built with and for, where the platform is TensorRT.
         timing_cache: a file that keeps TensorRT's measured kernel times between builds.
+        sources: where the parts of the checkpoint came from, for the manifest.
 
     Returns:
         The comparisons of graphs with torch; they are in the manifest too.
@@ -134,6 +137,7 @@ def write_release(
                 below_bar=below_bar,
                 tools={name: version(name) for name in TOOLS},
                 parity=[asdict(record) for record in records],
+                sources=sources,
             )
     return records
 
