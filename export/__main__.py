@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from export.source_options import add_source_options, read_parts
 from organseg.contract import PRESETS, Platform, preset_by_name
 from organseg.errors import OrganSegError, ReleaseError
 
@@ -23,6 +24,10 @@ examples:
       --checkpoint runs/medsam --timing-cache timing.cache --out DIR
       engines for the GPU of this machine, built by the TensorRT that is installed here: run it in
       the image that will serve
+  python -m export --preset llava-med-7b --platform tensorrt --accept-licence \\
+      --llava-med microsoft/llava-med-v1.5-mistral-7b --medsam medsam_vit_b.pth \\
+      --adapter runs/flare22/checkpoint/adapter --heads runs/flare22/checkpoint --out DIR
+      from parts that lie apart, or on the Hugging Face hub (docs/checkpoints.md)
 
 Each step is kept by the hashes of what goes into it: an export that was stopped goes on where it
 was, and a second platform or precision does only what is new. Delete the folder to begin anew.
@@ -62,6 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
     weights = parser.add_mutually_exclusive_group()
     weights.add_argument("--checkpoint", type=Path, help="folder with trained weights")
     weights.add_argument("--untrained", action="store_true", help="random weights")
+    add_source_options(parser)
     parser.add_argument("--seed", type=int, default=0, help="of random weights (default 0)")
     parser.add_argument(
         "--precision",
@@ -134,13 +140,17 @@ def _export(options: argparse.Namespace) -> None:
             f"wanted --timing-cache with --platform tensorrt alone, got it with {platform.value}: "
             "leave it out"
         )
-    folder = _weights(options)
-    with progress.step("load weights" if folder else "make random weights"):
-        checkpoint = (
-            load_checkpoint(folder, preset)
-            if folder
-            else build_checkpoint(preset, seed=options.seed)
-        )
+    parts = read_parts(options, preset, progress)
+    if parts:
+        checkpoint, sources = parts.checkpoint, parts.sources
+    else:
+        folder, sources = _weights(options), []
+        with progress.step("load weights" if folder else "make random weights"):
+            checkpoint = (
+                load_checkpoint(folder, preset)
+                if folder
+                else build_checkpoint(preset, seed=options.seed)
+            )
     records = write_release(
         checkpoint,
         preset,
@@ -153,6 +163,7 @@ def _export(options: argparse.Namespace) -> None:
         target=target,
         timing_cache=options.timing_cache,
         steps=Steps(options.steps or options.out.parent / ".export-steps", progress),
+        sources=sources,
     )
     for name in dict.fromkeys(record.graph for record in records):
         worst = np.max([each.max_difference for each in records if each.graph == name])

@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cache
@@ -65,6 +65,7 @@ def write_release(
     target: Target | None = None,
     timing_cache: Path | None = None,
     steps: Steps | None = None,
+    sources: Sequence[Mapping[str, Any]] = (),
 ) -> list[Parity]:
     """Exports a checkpoint as a release.
 
@@ -81,6 +82,7 @@ def write_release(
         target: what engines are built with and for, where the platform is TensorRT.
         timing_cache: a file that keeps TensorRT's measured kernel times between builds.
         steps: where what each step makes is kept for the next export; by default nothing is.
+        sources: where the parts of the checkpoint came from, for the manifest.
 
     Returns:
         The comparisons of graphs with torch; they are in the manifest too.
@@ -138,6 +140,7 @@ def write_release(
                 below_bar=below_bar,
                 tools=tool_versions(),
                 parity=[asdict(record) for record in records],
+                sources=sources,
             )
     return records
 

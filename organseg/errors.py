@@ -7,6 +7,7 @@ OrganSegError
 │   └── WindowError            the intensity window
 ├── ContractError              two sides speak different versions of the tensor contract
 ├── CheckpointError            weights, adapter or context cache that do not fit
+├── SourceError            weights that could not be had: licence not agreed to, hub out of reach
 ├── ReleaseError               a release folder is missing a part, or a part was changed
 ├── EngineError                an engine that TensorRT refuses, or that does not fit this machine
 ├── DatasetError               a dataset folder is not laid out as its loader expects
@@ -44,6 +45,7 @@ __all__ = [
     "ServerFaultError",
     "ServerStartError",
     "ServerUnreachableError",
+    "SourceError",
     "TrainingDivergedError",
     "TrainingOptionError",
     "WindowError",
@@ -76,6 +78,10 @@ class ContractError(OrganSegError):
 
 class CheckpointError(OrganSegError):
     """Weights, an adapter or a context cache do not fit the preset or each other."""
+
+
+class SourceError(OrganSegError):
+    """Weights could not be had: a licence was not agreed to, or the hub does not give them."""
 
 
 class ReleaseError(OrganSegError):

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import LlavaForConditionalGeneration
@@ -99,7 +100,7 @@ def save_checkpoint(
 
 def load_checkpoint(folder: Path, preset: Preset) -> Checkpoint:
     """Reads all parts; raises `CheckpointError` that names the part that is missing or misfits."""
-    card = _load_card(folder)
+    card = load_card(folder)
     if card.preset != preset.name:
         raise CheckpointError(
             f"wanted a checkpoint of the preset {preset.name!r}, got one of {card.preset!r}: "
@@ -112,9 +113,9 @@ def load_checkpoint(folder: Path, preset: Preset) -> Checkpoint:
         base = cast(LlavaForConditionalGeneration, vision_language.llava)
         vision_language.llava = lora.load_lora(base, folder / ADAPTER_FOLDER)
     segmenter = Segmenter(preset.segmenter)
-    _load_state(segmenter, folder / SEGMENTER_FILE)
+    load_state(segmenter, folder / SEGMENTER_FILE)
     extractors = Extractors(preset.extractors, preset.vision_language, cache)
-    _load_state(extractors, folder / EXTRACTORS_FILE)
+    load_state(extractors, folder / EXTRACTORS_FILE)
     organ_seg = OrganSeg(preset, vision_language, segmenter, extractors).eval()
     return Checkpoint(card, organ_seg, cache)
 
@@ -184,7 +185,8 @@ def load_vision_language(
     return VisionLanguage(llava, prompts, size).eval()
 
 
-def _load_card(folder: Path) -> CheckpointCard:
+def load_card(folder: Path) -> CheckpointCard:
+    """What the checkpoint in a folder says of itself; raises `CheckpointError` without a card."""
     try:
         return CheckpointCard(**json.loads((folder / CARD_FILE).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
@@ -203,10 +205,11 @@ def _stored(tensor: torch.Tensor, dtype: torch.dtype | None) -> torch.Tensor:
     return plain.to(dtype) if dtype is not None and plain.is_floating_point() else plain
 
 
-def _load_state(module: nn.Module, path: Path) -> None:
+def load_state(module: nn.Module, path: Path) -> None:
+    """Fills a module from a safetensors file; raises `CheckpointError` where they do not fit."""
     try:
         module.load_state_dict(load_file(str(path)), strict=True)
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
         raise CheckpointError(
             f"wanted weights of {type(module).__name__} in {path.name}, got a file that does "
             f"not fit: {error}"

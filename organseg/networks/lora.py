@@ -7,13 +7,18 @@ match the CLIP tower, which the paper keeps frozen.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
 from transformers import LlavaForConditionalGeneration
 
 from organseg.errors import CheckpointError
 from organseg.networks.vision_language import VisionLanguage
+from organseg.networks.weight_files import read_shapes
 
+CONFIG_FILE = "adapter_config.json"
+WEIGHTS_FILE = "adapter_model.safetensors"
+"""The names that PEFT gives an adapter's files."""
 TARGET_MODULES = r".*language_model.*\.(q_proj|v_proj)"
 """The modules that are adapted, as PEFT's regular expression over module names."""
 
@@ -28,20 +33,62 @@ def add_lora(llava: LlavaForConditionalGeneration, *, rank: int = 8, alpha: int 
 def load_lora(llava: LlavaForConditionalGeneration, folder: Path) -> PeftModel:
     """The model with an adapter saved in PEFT's own format.
 
+    Every weight of the file must find its place, and every adapted place its weights: PEFT
+    itself would leave the rest untrained and only warn.
+
     Raises:
-        CheckpointError: the folder holds no adapter, or one that does not fit the model.
+        CheckpointError: the folder holds no adapter, or one of another width, or for other
+            modules; the message says which.
     """
-    if not (folder / "adapter_config.json").is_file():
+    if not (folder / CONFIG_FILE).is_file():
         raise CheckpointError(
-            f"wanted a PEFT adapter (adapter_config.json) in {folder}, found none: "
+            f"wanted a PEFT adapter ({CONFIG_FILE}) in {folder}, found none: "
             "give the folder that `save_pretrained` wrote"
         )
+    if not (folder / WEIGHTS_FILE).is_file():
+        raise CheckpointError(
+            f"wanted the adapter's weights ({WEIGHTS_FILE}) in {folder}, found none: save it with "
+            "`save_pretrained`, whose files are safetensors"
+        )
+    came = read_shapes(folder / WEIGHTS_FILE)
+    _demand_width(llava, came, folder)
     try:
-        return PeftModel.from_pretrained(llava, str(folder))
-    except (RuntimeError, ValueError, KeyError) as error:
+        adapted = PeftModel.from_pretrained(llava, str(folder))
+    except (RuntimeError, ValueError, KeyError, TypeError, OSError) as error:
         raise CheckpointError(
             f"wanted an adapter for this language model, got one that does not fit: {error}"
         ) from error
+    wanted = set(get_peft_model_state_dict(adapted))
+    missing, unknown = sorted(wanted - set(came)), sorted(set(came) - wanted)
+    if missing or unknown:
+        raise CheckpointError(
+            f"wanted weights for every module that the adapter in {folder} is put on, got "
+            f"{len(missing)} missing ({missing[:1]}) and {len(unknown)} unknown ({unknown[:1]}): "
+            "it was trained on a model whose modules have other names; train it again with "
+            "`python -m organseg.training extractors`"
+        )
+    return adapted
+
+
+def _demand_width(
+    llava: LlavaForConditionalGeneration, came: dict[str, tuple[int, ...]], folder: Path
+) -> None:
+    """Raises `CheckpointError` that names both widths, where an adapter is of another one."""
+    text: Any = llava.config.text_config
+    wanted = int(text.hidden_size)
+    # A query projection reads the language model's own width, whatever its heads are.
+    widths = {
+        shape[-1]
+        for name, shape in came.items()
+        if ".language_model." in name and name.endswith(".q_proj.lora_A.weight")
+    }
+    if widths - {wanted}:
+        got = ", ".join(str(width) for width in sorted(widths))
+        raise CheckpointError(
+            f"wanted an adapter for a language model of width {wanted}, the one in {folder} does "
+            f"not fit: it is for width {got}. Give the adapter that was trained on this model, or "
+            "choose the preset that it was trained with"
+        )
 
 
 def merge_lora(adapted: PeftModel) -> LlavaForConditionalGeneration:

@@ -2,7 +2,8 @@
 
 - LLaVA-Med v1.5: Microsoft's folder (`config.json` of a `LlavaMistralForCausalLM`, safetensors
   in one file or many). Its research licence puts any deployed use out of scope.
-- MedSAM: `medsam_vit_b.pth`, a plain SAM state dict.
+- another CLIP vision tower, where one is wanted: OpenAI's folder for transformers.
+- MedSAM: `networks.original_segmenter`.
 
 Weights are streamed, one tensor at a time, into a model that was laid out without memory, and
 every weight must come exactly once.
@@ -13,26 +14,26 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from tokenizers import AddedToken, Tokenizer
 from torch import Tensor, nn
 from transformers import AutoTokenizer, LlavaForConditionalGeneration
 
-from organseg.contract.presets import Preset, SegmenterSize, VisionLanguageSize
+from organseg.contract.presets import Preset, VisionLanguageSize
 from organseg.errors import CheckpointError
 from organseg.networks.build import IMAGE_TOKEN, build_organ_seg
 from organseg.networks.checkpoint import TOKENIZER_FILE, Checkpoint, CheckpointCard
 from organseg.networks.context_cache import default_context_cache
 from organseg.networks.extractors import Extractors
 from organseg.networks.organ_seg import OrganSeg
+from organseg.networks.original_segmenter import load_medsam
 from organseg.networks.prompt import PromptBuilder, load_tokenizer
-from organseg.networks.segmenter import Segmenter
 from organseg.networks.vision_language import VisionLanguage, llava_config
+from organseg.networks.weight_files import read_pickle, read_shards
 
 _RENAMED = (
     ("model.vision_tower.vision_tower.vision_model.", "model.vision_tower."),
@@ -48,6 +49,11 @@ _DROPPED = ("rotary_emb.inv_freq", "position_ids", "image_newline")
 _PADDED = ("model.language_model.embed_tokens.weight", "lm_head.weight")
 """Weights with a row for each token: they grow by the rows of the image token and its padding."""
 _PROJECTOR = "mlp2x_gelu"
+_TOWER = "model.vision_tower."
+_CLIP_TOWER = "vision_model."
+_CLIP_REST = ("text_model.", "text_projection.", "visual_projection.", "logit_scale")
+"""What a whole CLIP holds beside its vision tower."""
+_PICKLE = "pytorch_model.bin"
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,9 @@ class OriginalFiles:
     llava_med: Path | None = None
     """LLaVA-Med's folder."""
     medsam: Path | None = None
-    """MedSAM's `.pth` file."""
+    """MedSAM's `.pth` file, or its folder for transformers."""
+    vision_tower: Path | None = None
+    """A CLIP's folder, whose vision tower is taken instead of LLaVA-Med's own."""
 
 
 def original_checkpoint(
@@ -75,12 +83,19 @@ def original_checkpoint(
         CheckpointError: a file is missing or damaged, a size differs from the preset's, or a
             weight is missing or unknown; the message names it.
     """
+    if files.vision_tower and not files.llava_med:
+        raise CheckpointError(
+            f"wanted LLaVA-Med beside the vision tower {files.vision_tower.name}, got the tower "
+            "alone: give both, or neither"
+        )
     cache = default_context_cache()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         extractors = Extractors(preset.extractors, preset.vision_language, cache)
     vision_language = (
-        load_llava_med(files.llava_med, preset.vision_language, dtype=dtype)
+        load_llava_med(
+            files.llava_med, preset.vision_language, vision_tower=files.vision_tower, dtype=dtype
+        )
         if files.llava_med
         else build_organ_seg(preset, seed=seed).vision_language
     )
@@ -89,7 +104,7 @@ def original_checkpoint(
         if files.medsam
         else (build_organ_seg(preset, seed=seed).segmenter)
     )
-    named = [path.name for path in (files.llava_med, files.medsam) if path]
+    named = [path.name for path in (files.llava_med, files.vision_tower, files.medsam) if path]
     card = CheckpointCard(
         preset=preset.name,
         trained=False,
@@ -100,11 +115,17 @@ def original_checkpoint(
 
 
 def load_llava_med(
-    folder: Path, size: VisionLanguageSize, *, dtype: torch.dtype = torch.float32
+    folder: Path,
+    size: VisionLanguageSize,
+    *,
+    vision_tower: Path | None = None,
+    dtype: torch.dtype = torch.float32,
 ) -> VisionLanguage:
-    """LLaVA-Med from Microsoft's layout, with the vision tower that the checkpoint itself holds.
+    """LLaVA-Med from Microsoft's layout, by default with the vision tower that it holds itself.
 
-    Microsoft's own loader takes OpenAI's tower instead and leaves the fine-tuned one aside.
+    Microsoft's own loader takes OpenAI's tower instead and leaves the fine-tuned one aside;
+    `vision_tower`, a CLIP's folder, does the same on purpose. Memory: the model, and one file of
+    weights at most.
 
     Raises:
         CheckpointError: as `original_checkpoint`.
@@ -125,7 +146,11 @@ def load_llava_med(
         text.rope_parameters = {"rope_type": "default", "rope_theta": config["rope_theta"]}
     with torch.device("meta"):
         llava = LlavaForConditionalGeneration(wanted)
-    _put(llava, _renamed(_shards(folder), size.vocabulary), folder.name, dtype)
+    tensors = read_shards(folder)
+    if vision_tower:
+        own = (pair for pair in tensors if not pair[0].startswith(_TOWER))
+        tensors = chain(own, _read_clip(vision_tower))
+    put_llava_med(llava, tensors, size, folder.name, dtype)
     prompts = PromptBuilder(
         tokenizer,
         bos_id=text.bos_token_id,
@@ -136,34 +161,38 @@ def load_llava_med(
     return VisionLanguage(llava, prompts, size).eval()
 
 
-def load_medsam(path: Path, size: SegmenterSize) -> Segmenter:
-    """MedSAM, or any SAM of these sizes, from its `.pth` file; nothing in it is executed.
+def put_llava_med(
+    llava: LlavaForConditionalGeneration,
+    tensors: Iterator[tuple[str, Tensor]],
+    size: VisionLanguageSize,
+    source: str,
+    dtype: torch.dtype,
+) -> None:
+    """Gives a model without memory the weights that Microsoft's files hold, each exactly once.
+
+    Args:
+        llava: the model, on the meta device.
+        tensors: the weights under Microsoft's names; one at a time is taken from it.
+        size: the preset's sizes; a smaller vocabulary grows to its.
+        source: what the weights are called in messages.
+        dtype: the type that they are kept in.
 
     Raises:
-        CheckpointError: as `original_checkpoint`.
+        CheckpointError: a weight is missing, unknown, or of another shape.
     """
-    try:
-        weights = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, UnpicklingError) as error:
-        raise CheckpointError(
-            f"wanted MedSAM's weights in {path.name}, could not read them ({error}): give "
-            "medsam_vit_b.pth as it is published"
-        ) from error
-    if not isinstance(weights, dict):
-        raise CheckpointError(
-            f"wanted a state dict in {path.name}, got a {type(weights).__name__}: give "
-            "medsam_vit_b.pth as it is published"
-        )
-    segmenter = Segmenter(size)
-    # SAM's own statistics: MedSAM's pre-processing does not use them.
-    found = {name: w for name, w in weights.items() if name not in ("pixel_mean", "pixel_std")}
-    try:
-        segmenter.load_state_dict(found, strict=True)
-    except RuntimeError as error:
-        raise CheckpointError(
-            f"wanted SAM's weights of the preset's sizes in {path.name}, got others: {error}"
-        ) from error
-    return segmenter.eval()
+    _put(llava, _renamed(tensors, size.vocabulary), source, dtype)
+
+
+def _read_clip(folder: Path) -> Iterator[tuple[str, Tensor]]:
+    """A CLIP's vision tower under the names that Microsoft's files give it."""
+    if (folder / _PICKLE).is_file() and not list(folder.glob("*.safetensors")):
+        tensors = iter(read_pickle(folder / _PICKLE, f"CLIP's {_PICKLE}").items())
+    else:
+        tensors = read_shards(folder)
+    for name, tensor in tensors:
+        if not name.startswith(_CLIP_REST):
+            own = name.removeprefix(_CLIP_TOWER)
+            yield f"{_TOWER}vision_tower.{_CLIP_TOWER}{own}", tensor
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
@@ -217,25 +246,6 @@ def _demand_sizes(config: dict[str, Any], size: VisionLanguageSize, folder: Path
         )
 
 
-def _shards(folder: Path) -> Iterator[tuple[str, Tensor]]:
-    """Every tensor of every safetensors file, read one at a time."""
-    paths = sorted(folder.glob("*.safetensors"))
-    if not paths:
-        raise CheckpointError(
-            f"wanted *.safetensors files in {folder.name}, found none: give the folder as it is "
-            "published"
-        )
-    for path in paths:
-        try:
-            with safe_open(str(path), framework="pt") as file:
-                for name in file.keys():  # noqa: SIM118 - not a dictionary
-                    yield name, file.get_tensor(name)
-        except (OSError, SafetensorError) as error:
-            raise CheckpointError(
-                f"wanted a safetensors file, {path.name} is not one ({error}): copy it again"
-            ) from error
-
-
 def _renamed(tensors: Iterator[tuple[str, Tensor]], tokens: int) -> Iterator[tuple[str, Tensor]]:
     for original, tensor in tensors:
         if original.endswith(_DROPPED):
@@ -264,6 +274,11 @@ def _put(
             unexpected.append(f"{name} {tuple(tensor.shape)}")
             continue
         model.load_state_dict({name: tensor.to(dtype)}, strict=False, assign=True)
+    if waiting and all(name.startswith(_TOWER) for name in waiting) and not unexpected:
+        raise CheckpointError(
+            f"wanted a vision tower of the preset's sizes for {source}, got {len(waiting)} of its "
+            f"weights missing ({sorted(waiting)[:3]}): name a CLIP that has them as --vision-tower"
+        )
     if waiting or unexpected:
         raise CheckpointError(
             f"wanted every weight of {source} once, got {len(waiting)} missing "

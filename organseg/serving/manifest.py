@@ -57,6 +57,8 @@ class Manifest:
     """Versions of the tools that made it, by package name."""
     parity: Sequence[Mapping[str, Any]]
     """One record per comparison of a graph with its torch module."""
+    sources: Sequence[Mapping[str, Any]]
+    """One record per part that was read from a place of its own; empty for a whole checkpoint."""
     files: Mapping[str, str]
     """The sha256 of every file, by its POSIX path in the release; the manifest itself left out."""
 
@@ -73,11 +75,12 @@ def write_manifest(
     precision: str = "fp32",
     acceptance: Mapping[str, Any] | None = None,
     below_bar: bool = False,
+    sources: Sequence[Mapping[str, Any]] = (),
     created: str | None = None,
 ) -> Manifest:
     """Hashes every file of the release and writes its manifest, at once or not at all.
 
-    `parity` records hold plain JSON values. `created` is now unless given. Raises
+    `parity` and `sources` records hold plain JSON values. `created` is now unless given. Raises
     `ReleaseError` where the folder holds no model or holds a symbolic link.
     """
     _require_models(release_dir)
@@ -92,6 +95,7 @@ def write_manifest(
         below_bar=below_bar,
         tools=dict(sorted(tools.items())),
         parity=tuple(dict(record) for record in parity),
+        sources=tuple(dict(record) for record in sources),
         files={path: file_sha256(release_dir / path) for path in _list_files(release_dir)},
     )
     document = {"schema": SCHEMA_VERSION, **asdict(manifest)}
@@ -196,8 +200,11 @@ def _parse(document: object) -> Manifest:
         "acceptance": dict,
         "tools": dict,
         "parity": list,
+        "sources": list,
         "files": dict,
     }
+    # Releases of before there were sources are whole all the same.
+    document = {"sources": [], **document}
     values: dict[str, Any] = {}
     for field in fields(Manifest):
         kind = kinds.get(field.name, str)
@@ -208,7 +215,8 @@ def _parse(document: object) -> Manifest:
     for name in ("tools", "files"):
         if not all(isinstance(value, str) for value in values[name].values()):
             raise _unreadable(f"wanted only strings in {name!r}")
-    return Manifest(**{**values, "parity": tuple(values["parity"])})
+    values.update({name: tuple(values[name]) for name in ("parity", "sources")})
+    return Manifest(**values)
 
 
 def _require_models(release_dir: Path) -> None:

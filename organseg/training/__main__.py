@@ -34,7 +34,7 @@ examples:
       temperature and thresholds again, without training
   python -m organseg.training slices --out runs/flare22 --dataset FLARE22 --size 512
   accelerate launch -m organseg.training extractors --out runs/flare22 --preset llava-med-7b \\
-      --llava-med llava-med-v1.5-mistral-7b --medsam medsam_vit_b.pth
+      --llava-med microsoft/llava-med-v1.5-mistral-7b --medsam medsam_vit_b.pth --accept-licence
       the paper's models on the paper's data, on one GPU or many
 """
 
@@ -136,29 +136,51 @@ def _stage_parser(stages: Any, name: str) -> argparse.ArgumentParser:
         base = command.add_argument_group("what stage 1 starts from, instead of stage 0's weights")
         base.add_argument("--base", type=Path, metavar="DIR", help="another training's checkpoint")
         base.add_argument(
-            "--llava-med", type=Path, metavar="DIR", help="LLaVA-Med v1.5 as published"
+            "--llava-med", metavar="PATH|ID", help="LLaVA-Med v1.5 as published, or its hub id"
         )
         base.add_argument(
             "--medsam",
-            type=Path,
-            metavar="FILE",
-            help="medsam_vit_b.pth (--preset medsam)",
+            metavar="PATH|ID",
+            help="medsam_vit_b.pth, or MedSAM's hub id (--preset medsam)",
+        )
+        base.add_argument(
+            "--accept-licence",
+            action="store_true",
+            help="agree to the licences of what is downloaded; they are shown, and asked for at a "
+            "terminal without this",
         )
     return command
 
 
 def _base(options: argparse.Namespace) -> Any:
-    from organseg.networks.original_checkpoints import OriginalFiles
-
+    """What stage 1 starts from; where originals came from is kept for the record."""
     if options.stage not in ("extractors", "all"):
         return None
-    if not (options.llava_med or options.medsam):
-        return options.base
-    if options.base is not None:
+    from accelerate import PartialState  # type: ignore[import-untyped]
+
+    from organseg.networks.original_checkpoints import OriginalFiles
+    from organseg.networks.sources import LLAVA_MED, MEDSAM, resolve
+    from organseg.training.record import write_sources
+
+    given = {
+        part.name: (text, part)
+        for text, part in ((options.llava_med, LLAVA_MED), (options.medsam, MEDSAM))
+        if text
+    }
+    if given and options.base is not None:
         raise TrainingOptionError(
             "wanted --base alone, or --llava-med and --medsam, got both: give one or the other"
         )
-    return OriginalFiles(options.llava_med, options.medsam)
+    found = {
+        name: resolve(text, part, accept_licence=options.accept_licence)
+        for name, (text, part) in given.items()
+    }
+    if PartialState().is_main_process:
+        write_sources(options.out, [source.to_json() for source in found.values()])
+    paths = {name: source.path for name, source in found.items()}
+    if not paths:
+        return options.base
+    return OriginalFiles(paths.get(LLAVA_MED.name), paths.get(MEDSAM.name))
 
 
 _HELP = {

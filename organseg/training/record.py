@@ -16,11 +16,26 @@ from organseg.training.slices import slices_card
 from organseg.training.state import STATE_FILE
 
 RECORD_FILE = "training.json"
+SOURCES_FILE = "sources.json"
+"""Beside the stages: where the originals came from that stage 1 started with."""
 LOG_FOLDER = "log"
 _STAGES = ("segmenter", "vision-tower", "language", "vision-language", "extractors")
 _LOGS = ("train.csv", "validation.csv")
 _STEPS_KEPT = 5
 """Of how many steps one is kept in the checkpoint's copy of a log."""
+
+
+def write_sources(out: Path, sources: list[dict[str, Any]]) -> None:
+    """Keeps where the originals came from, for the record of the checkpoint made from them.
+
+    None of them: takes away what an earlier run from originals kept.
+    """
+    if not sources:
+        (out / SOURCES_FILE).unlink(missing_ok=True)
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(sources, indent=2)
+    (out / SOURCES_FILE).write_text(text + "\n", encoding="utf-8")
 
 
 def write_training_record(out: Path, checkpoint: Path) -> None:
@@ -56,5 +71,7 @@ def write_training_record(out: Path, checkpoint: Path) -> None:
         f"{torch.cuda.device_count()} GPUs",
         "versions": {name: version(name) for name in ("torch", "transformers", "peft", "numpy")},
     }
+    if (out / SOURCES_FILE).is_file():
+        record["sources"] = json.loads((out / SOURCES_FILE).read_text(encoding="utf-8"))
     text = json.dumps(record, indent=2)
     (checkpoint / RECORD_FILE).write_text(text + "\n", encoding="utf-8")

@@ -281,6 +281,7 @@ def test_every_error_that_a_client_can_meet_is_in_its_namespace() -> None:
         "EngineError",
         "ReleaseError",
         "ServerStartError",
+        "SourceError",
         "TrainingDivergedError",
         "TrainingOptionError",
     }

@@ -7,6 +7,7 @@ import copy
 import pytest
 import torch
 from network_fixtures import grey_levels, untrained
+from safetensors.torch import load_file, save_file
 
 from organseg.contract import TINY
 from organseg.errors import CheckpointError
@@ -50,13 +51,37 @@ def test_the_merged_model_gives_the_adapted_models_states():
     assert not torch.allclose(before.answer_state, plain.answer_state, atol=1e-2)
 
 
-def test_an_adapter_of_another_width_is_refused(tmp_path):
+def test_an_adapter_of_another_width_is_refused_with_both_widths(tmp_path):
     adapted_copy().save_pretrained(str(tmp_path / "adapter"))
     narrow = TINY.vision_language.__class__(
         **{**TINY.vision_language.__dict__, "width": 128, "vocabulary": 64}
     )
-    with pytest.raises(CheckpointError, match="does not fit"):
+    with pytest.raises(CheckpointError, match=r"width 128, the one in .* it is for width 256"):
         load_lora(build_llava(narrow, image_token_id=9), tmp_path / "adapter")
+
+
+def test_an_adapter_for_other_modules_is_refused_instead_of_left_untrained(tmp_path):
+    adapted_copy().save_pretrained(str(tmp_path))
+    path = tmp_path / "adapter_model.safetensors"
+    # The names of LLaVA-Med's own code; PEFT would warn, and put on an adapter of zeros.
+    weights = load_file(str(path))
+    save_file({n.replace(".language_model.", "."): w for n, w in weights.items()}, str(path))
+    with (
+        pytest.warns(UserWarning, match="missing adapter keys"),
+        pytest.raises(CheckpointError, match=r"16 missing .* and 16 unknown"),
+    ):
+        load_lora(copy.deepcopy(untrained().vision_language.llava), tmp_path)
+
+
+def test_a_damaged_adapter_is_named(tmp_path):
+    adapted_copy().save_pretrained(str(tmp_path))
+    path = tmp_path / "adapter_model.safetensors"
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(CheckpointError, match=r"adapter_model\.safetensors is not one"):
+        load_lora(copy.deepcopy(untrained().vision_language.llava), tmp_path)
+    path.unlink()
+    with pytest.raises(CheckpointError, match=r"wanted the adapter's weights"):
+        load_lora(copy.deepcopy(untrained().vision_language.llava), tmp_path)
 
 
 def test_a_folder_without_an_adapter_is_refused(tmp_path):

@@ -82,9 +82,33 @@ def test_a_configuration_that_does_not_fit_is_refused_by_name(copied, field, val
         original_checkpoint(copied, PRESET)
 
 
-def test_a_missing_file_of_weights_is_refused_with_the_names_it_lacks(copied):
-    next(copied.llava_med.glob("*-00002-*")).unlink()
-    with pytest.raises(CheckpointError, match="missing"):
+def test_a_missing_weight_is_refused_by_name(copied):
+    path = next(copied.llava_med.glob("*-00002-*"))
+    weights = load_file(str(path))
+    del weights["model.norm.weight"]
+    save_file(weights, str(path))
+    with pytest.raises(CheckpointError, match=r"1 missing.*language_model\.norm"):
+        original_checkpoint(copied, PRESET)
+
+
+@pytest.mark.parametrize("has_index", [True, False])
+def test_a_missing_shard_is_named_before_anything_is_read(copied, has_index, monkeypatch):
+    missing = next(copied.llava_med.glob("*-00002-*"))
+    if has_index:
+        shards = {path.name: load_file(str(path)) for path in copied.llava_med.glob("*-of-*")}
+        weight_map = {name: shard for shard, each in shards.items() for name in each}
+        index = copied.llava_med / "model.safetensors.index.json"
+        index.write_text(json.dumps({"weight_map": weight_map}))
+    missing.unlink()
+    monkeypatch.setattr("organseg.networks.weight_files.read_safetensors", lambda path: 1 / 0)
+    with pytest.raises(CheckpointError, match=f"missing: {missing.name}.*Nothing was read"):
+        original_checkpoint(copied, PRESET)
+
+
+def test_an_index_that_points_out_of_the_folder_is_refused(copied):
+    index = copied.llava_med / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"lm_head.weight": "../elsewhere.safetensors"}}))
+    with pytest.raises(CheckpointError, match="elsewhere"):
         original_checkpoint(copied, PRESET)
 
 
@@ -97,9 +121,12 @@ def test_an_unknown_weight_is_refused_by_name(copied):
 
 def test_a_damaged_file_is_named(copied):
     path = next(copied.llava_med.glob("*-00001-*"))
-    path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(CheckpointError, match="00001-of-00002"):
-        original_checkpoint(copied, PRESET)
+    whole = path.read_bytes()
+    # Cut in the header, and cut among the weights.
+    for kept in (100, len(whole) - 100):
+        path.write_bytes(whole[:kept])
+        with pytest.raises(CheckpointError, match="00001-of-00002"):
+            original_checkpoint(copied, PRESET)
 
 
 def test_a_segmenter_of_other_sizes_is_refused(originals):
@@ -115,7 +142,7 @@ def test_a_pickle_that_would_run_code_is_not_run(originals, tmp_path):
             return (open, (str(tmp_path / "trapped"), "w"))
 
     torch.save({"weights": Trap()}, tmp_path / "trap.pth")
-    with pytest.raises(CheckpointError, match=r"trap\.pth"):
+    with pytest.raises(CheckpointError, match=r"trap\.pth.*never run"):
         original_checkpoint(OriginalFiles(originals[0].llava_med, tmp_path / "trap.pth"), PRESET)
     assert not (tmp_path / "trapped").exists()
 
@@ -132,3 +159,43 @@ def test_a_folder_without_a_tokenizer_is_told_what_to_copy(copied):
     (copied.llava_med / "tokenizer.json").unlink()
     with pytest.raises(CheckpointError, match=r"Mistral-7B's tokenizer\.json"):
         original_checkpoint(copied, PRESET)
+
+
+@pytest.mark.parametrize("layout", ["whole CLIP", "tower alone", "pickle"])
+def test_another_vision_tower_takes_the_place_of_the_checkpoints_own(originals, tmp_path, layout):
+    files, parts = originals
+    tower = parts.vision_language.vision_tower.state_dict()
+    other = {name: weight + 1 for name, weight in tower.items()}
+    clip = {f"vision_model.{name}": weight for name, weight in other.items()}
+    if layout == "tower alone":
+        clip = other
+    else:
+        clip |= {"text_model.final_layer_norm.weight": torch.ones(2), "logit_scale": torch.ones(1)}
+    if layout == "pickle":
+        torch.save(clip, tmp_path / "pytorch_model.bin")
+    else:
+        save_file(clip, str(tmp_path / "model.safetensors"))
+    chosen = replace(files, vision_tower=tmp_path)
+    loaded = original_checkpoint(chosen, PRESET)
+    own = original_checkpoint(files, PRESET).organ_seg.vision_language.vision_tower.state_dict()
+    for name, weight in loaded.organ_seg.vision_language.vision_tower.state_dict().items():
+        assert torch.equal(weight, other[name])
+        assert torch.equal(own[name], tower[name])
+    assert tmp_path.name in loaded.card.description
+
+
+def test_a_checkpoint_without_a_tower_is_told_of_the_option(copied):
+    for path in copied.llava_med.glob("*.safetensors"):
+        weights = load_file(str(path))
+        kept = {name: each for name, each in weights.items() if "vision_tower" not in name}
+        save_file(kept, str(path))
+    with pytest.raises(CheckpointError, match="--vision-tower"):
+        original_checkpoint(copied, PRESET)
+
+
+def test_a_tower_of_another_size_is_refused_by_name(originals, tmp_path):
+    tower = originals[1].vision_language.vision_tower.state_dict()
+    tower["post_layernorm.weight"] = torch.ones(7)
+    save_file(tower, str(tmp_path / "model.safetensors"))
+    with pytest.raises(CheckpointError, match=r"post_layernorm\.weight \(7,\)"):
+        original_checkpoint(replace(originals[0], vision_tower=tmp_path), PRESET)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import fields
 
 import pytest
+from original_files import write_originals
+from training_toys import TOY_ORIGINAL
 
-from organseg.training.__main__ import _parser, _recipe, main
+from organseg.training.__main__ import _base, _parser, _recipe, main
 from organseg.training.command_line import field_docstrings
 from organseg.training.options import ExtractorsOptions, LoopOptions, Recipe
 
@@ -59,3 +62,28 @@ def test_a_stage_without_what_comes_before_it_says_which_command_to_run(tmp_path
 def test_senseless_options_end_with_a_message_not_a_trace(tmp_path, capsys):
     assert main(["segmenter", "--out", str(tmp_path), "--steps", "0"]) == 1
     assert "at least one step" in capsys.readouterr().err
+
+
+def test_originals_are_read_from_paths_and_kept_for_the_record(tmp_path):
+    files, _ = write_originals(tmp_path / "originals", TOY_ORIGINAL)
+    arguments = ["extractors", "--out", str(tmp_path / "run"), "--llava-med", str(files.llava_med)]
+    command = [*arguments, "--medsam", str(files.medsam)]
+    assert _base(_parser().parse_args(command)) == files
+    kept = json.loads((tmp_path / "run" / "sources.json").read_text())
+    assert [(each["part"], each["name"]) for each in kept] == [
+        ("llava_med", files.llava_med.name),
+        ("medsam", files.medsam.name),
+    ]
+    assert all(len(digest) == 64 for each in kept for digest in each["sha256"].values())
+    base = ["extractors", "--out", str(tmp_path / "run"), "--base", str(tmp_path)]
+    assert _base(_parser().parse_args(base)) == tmp_path
+    assert not (tmp_path / "run" / "sources.json").exists()
+
+
+def test_an_original_that_is_neither_path_nor_hub_id_ends_with_a_sentence(tmp_path, capsys):
+    command = ["extractors", "--out", str(tmp_path), "--medsam", "./nowhere.pth"]
+    assert main(command) == 1
+    assert "error: wanted medsam in ./nowhere.pth, there is no such path" in capsys.readouterr().err
+    command += ["--base", str(tmp_path)]
+    assert main(command) == 1
+    assert "wanted --base alone" in capsys.readouterr().err
