@@ -16,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import onnx
+import onnxruntime
 
 from export.acceptance import Acceptance, accept, require_acceptance
 from export.engines import Target, write_engine
@@ -132,10 +133,16 @@ def write_release(
                 precision=precision.value,
                 acceptance=asdict(accepted) if accepted else {},
                 below_bar=below_bar,
-                tools={name: version(name) for name in TOOLS},
+                tools=_tool_versions(),
                 parity=[asdict(record) for record in records],
             )
     return records
+
+
+def _tool_versions() -> dict[str, str]:
+    # ONNX Runtime's build for GPUs is another package with the same module.
+    own = {"onnxruntime": onnxruntime.__version__}
+    return {name: own.get(name) or version(name) for name in TOOLS}
 
 
 def _require_place(out: Path, *, replace: bool) -> None:
