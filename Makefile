@@ -42,9 +42,11 @@ setup: $(READY) ## Make the virtual environment with everything in it
 # Python 3.10 has older releases of some packages.
 CONSTRAINTS := constraints/embedded$(if $(filter 3.10,$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')),-3.10).txt
 
-$(READY): pyproject.toml $(CONSTRAINTS) constraints/compile-gate.txt
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' || \
+CHECK_PYTHON = $(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' || \
 	  { echo "wanted Python 3.10 to 3.12, $(PYTHON) is $$($(PYTHON) --version): use make PYTHON=python3.11" >&2; exit 1; }
+
+$(READY): pyproject.toml $(CONSTRAINTS) constraints/compile-gate.txt
+	@$(CHECK_PYTHON)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q $(TORCH) $(TORCH_ARGS)
 	$(BIN)/pip install -q -c $(CONSTRAINTS) -e '.[$(EXTRAS)]'
@@ -67,8 +69,9 @@ $(RELEASE)/manifest.json: $(READY) $(shell find organseg/contract organseg/netwo
 test: setup ## Run all tests that need no GPU
 	$(BIN)/python -m pytest -m 'not gpu' $(ARGS)
 
+# Elsewhere warnings are errors. What libraries of GPUs warn of is different on each kind.
 test-gpu: gpu-present $(GPU_READY) ## Run the tests that need a GPU, on a machine that has one
-	$(GPU_BIN)/python -m pytest -m gpu $(ARGS)
+	$(GPU_BIN)/python -m pytest -m gpu -W default $(ARGS)
 
 # Asked before anything is installed: gigabytes would be for nothing.
 gpu-present:
@@ -78,6 +81,7 @@ gpu-present:
 	the driver, or give the container its GPUs (docker run --gpus all)" >&2; exit 1; }
 
 $(GPU_READY): pyproject.toml $(CONSTRAINTS) | gpu-present
+	@$(CHECK_PYTHON)
 	$(PYTHON) -m venv $(GPU_VENV)
 	$(GPU_BIN)/pip install -q $(TORCH) $(TORCH_ARGS)
 	@$(GPU_BIN)/python -c 'import sys, torch; sys.exit(torch.version.cuda is None)' || \

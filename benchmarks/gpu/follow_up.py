@@ -8,7 +8,7 @@ kernels on the same addresses, which is what CUDA graphs and `torch.compile` ask
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -130,7 +130,3 @@ class FollowUp:
         for layer in layers:
             # In place, so that a captured graph rewinds too.
             layer.cumulative_length.fill_(tokens)
-
-
-Ask = Callable[[Tensor, Tensor], Tensor]
-"""`FollowUp.ask`, as it is, compiled or captured."""

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from benchmarks.gpu.device import Device
 from benchmarks.gpu.engines import TorchStage
-from benchmarks.gpu.follow_up import Ask, FollowUp
+from benchmarks.gpu.follow_up import FollowUp
 from export.precision import Precision
 from organseg.imaging.orientation import DisplayOrientation
 from organseg.imaging.postprocess import Answer, assemble_answer
@@ -45,7 +45,6 @@ class Flow:
             for name, module in graph_modules(organ_seg).items()
         }
         self._follow_up: FollowUp | None = None
-        self._ask: Ask | None = None
         self._read: _Read | None = None
 
     @torch.no_grad()
@@ -61,25 +60,21 @@ class Flow:
         return self._finish(prepared, embeddings, *states)
 
     @torch.no_grad()
-    def read(self, image: bytes, question: str, *, compiled: bool = False) -> None:
-        """Reads an image for follow-up questions; this first question warms nothing but the host.
-
-        With `compiled` the follow-up's prefill goes behind `torch.compile`.
-        """
+    def read(self, image: bytes, question: str) -> None:
+        """Reads an image for further questions; this first one is checked and not answered."""
         prepared = prepare(image, question.encode(), None, self._organ_seg.preset)
         sam_pixels, vlm_pixels = self._pixels(prepared)
         if self._follow_up is None:
             self._follow_up = FollowUp(self._organ_seg.vision_language)
-        self._ask = self._device.compiled(self._follow_up.ask) if compiled else self._follow_up.ask
         (embeddings,) = self._stages["image_encoder"](sam_pixels)
         self._read = _Read(prepared, embeddings, self._follow_up.read_image(vlm_pixels))
 
     @torch.no_grad()
     def answer_again(self, question: str) -> Answer:
         """Answers another question about the image that was read."""
-        if self._follow_up is None or self._ask is None or self._read is None:
+        if self._follow_up is None or self._read is None:
             raise RuntimeError("wanted an image to be read before another question about it")
-        answer_state = self._ask(*self._follow_up.tokens_of([question]))
+        answer_state = self._follow_up.ask(*self._follow_up.tokens_of([question]))
         kept = self._read
         return self._finish(kept.prepared, kept.image_embeddings, answer_state, kept.patch_states)
 

@@ -26,7 +26,7 @@ from organseg.contract import TINY, graph_stages
 from organseg.errors import EngineError
 
 STAGES = [model.name for model in graph_stages(TINY)]
-# Half-precision outputs: a unit in their last place is a thousandth, and rounding may go either way.
+# Outputs in half precision: a unit in their last place is a thousandth of them.
 CLOSE = 2e-3
 
 

@@ -61,7 +61,7 @@ def test_traced_in_one_piece_it_gives_the_same_for_every_question(language):
 
 def test_a_question_with_no_room_is_refused_with_the_remedy(language):
     follow_up = FollowUp(language, room=8)
-    with pytest.raises(QuestionError, match="at most 8 tokens, got .*whole prompt"):
+    with pytest.raises(QuestionError, match=r"at most 8 tokens, got .*whole prompt"):
         follow_up.tokens_of(["Show me the liver, the spleen and both of the kidneys"])
 
 
