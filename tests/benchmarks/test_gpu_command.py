@@ -22,6 +22,7 @@ def bench(out: Path, *more: str) -> tuple[int, dict, str]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_every_part_runs_on_a_cpu_and_what_cannot_is_left_out_with_its_reason(tmp_path: Path):
     engines = ["torch", "onnxruntime-cpu", "tensorrt"]
     status, record, report = bench(tmp_path, "--engines", *engines)
@@ -64,6 +65,7 @@ def test_one_part_alone_is_measured_and_the_others_are_said_to_be_left_out(tmp_p
 
 @pytest.mark.server
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_a_release_is_asked_through_the_embedded_server(release: Path, tmp_path: Path):
     status, record, _ = bench(tmp_path, "--parts", "server", "--release", str(release))
     assert status == 0
