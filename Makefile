@@ -19,9 +19,20 @@ TORCH := torch==2.13.0
 TORCH_ARGS ?=
 EXTRAS := serve,export,train,evaluation,bench,dev
 
+# A machine with a GPU gets an environment of its own: CUDA builds, and ONNX Runtime's GPU build in
+# the place of the CPU's, since both are the same Python module.
+GPU_VENV    ?= .venv-gpu
+GPU_BIN     := $(GPU_VENV)/bin
+GPU_READY   := $(GPU_VENV)/.ready
+GPU_EXTRAS  := serve,export,evaluation,bench,dev
+GPU_PRESETS ?= medsam llava-med-7b
+GPU_OUT     ?= docs/results/gpu
+TENSORRT    ?= tensorrt>=10.9
+NVIDIA_SMI  ?= nvidia-smi
+
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo serve test test-gpu check format contract export train evaluate pictures scoreboard bench clean
+.PHONY: help setup demo serve test test-gpu check format contract export train evaluate pictures scoreboard bench bench-gpu gpu-present clean
 
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -31,9 +42,11 @@ setup: $(READY) ## Make the virtual environment with everything in it
 # Python 3.10 has older releases of some packages.
 CONSTRAINTS := constraints/embedded$(if $(filter 3.10,$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')),-3.10).txt
 
-$(READY): pyproject.toml $(CONSTRAINTS) constraints/compile-gate.txt
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' || \
+CHECK_PYTHON = $(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' || \
 	  { echo "wanted Python 3.10 to 3.12, $(PYTHON) is $$($(PYTHON) --version): use make PYTHON=python3.11" >&2; exit 1; }
+
+$(READY): pyproject.toml $(CONSTRAINTS) constraints/compile-gate.txt
+	@$(CHECK_PYTHON)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q $(TORCH) $(TORCH_ARGS)
 	$(BIN)/pip install -q -c $(CONSTRAINTS) -e '.[$(EXTRAS)]'
@@ -56,8 +69,33 @@ $(RELEASE)/manifest.json: $(READY) $(shell find organseg/contract organseg/netwo
 test: setup ## Run all tests that need no GPU
 	$(BIN)/python -m pytest -m 'not gpu' $(ARGS)
 
-test-gpu: setup ## Run the tests that need a GPU, on a machine that has one
-	$(BIN)/python -m pytest -m gpu $(ARGS)
+# Elsewhere warnings are errors. What libraries of GPUs warn of is different on each kind.
+test-gpu: gpu-present $(GPU_READY) ## Run the tests that need a GPU, on a machine that has one
+	$(GPU_BIN)/python -m pytest -m gpu -W default $(ARGS)
+
+# Asked before anything is installed: gigabytes would be for nothing.
+gpu-present:
+	@command -v $(NVIDIA_SMI) >/dev/null || { echo "wanted a machine with an NVIDIA GPU, found no \
+	$(NVIDIA_SMI): run this where NVIDIA's driver is installed" >&2; exit 1; }
+	@$(NVIDIA_SMI) --list-gpus | grep -q . || { echo "wanted a GPU, $(NVIDIA_SMI) lists none: look at \
+	the driver, or give the container its GPUs (docker run --gpus all)" >&2; exit 1; }
+
+$(GPU_READY): pyproject.toml $(CONSTRAINTS) | gpu-present
+	@$(CHECK_PYTHON)
+	$(PYTHON) -m venv $(GPU_VENV)
+	$(GPU_BIN)/pip install -q $(TORCH) $(TORCH_ARGS)
+	@$(GPU_BIN)/python -c 'import sys, torch; sys.exit(torch.version.cuda is None)' || \
+	  { echo "wanted a CUDA build of torch, the package index gave a CPU build: name an index that has \
+	one, make TORCH_ARGS='--index-url …' (and remove $(GPU_VENV))" >&2; exit 1; }
+	$(GPU_BIN)/pip install -q -c $(CONSTRAINTS) -e '.[$(GPU_EXTRAS)]'
+	version=$$($(GPU_BIN)/python -c 'from importlib.metadata import version; print(version("onnxruntime"))') && \
+	  $(GPU_BIN)/pip uninstall -q -y onnxruntime && \
+	  { $(GPU_BIN)/pip install -q --no-deps "onnxruntime-gpu==$$version" || \
+	    { echo "no onnxruntime-gpu $$version here: its tests and timings are left out" >&2; \
+	      $(GPU_BIN)/pip install -q --no-deps "onnxruntime==$$version"; }; }
+	$(GPU_BIN)/pip install -q '$(TENSORRT)' || \
+	  echo "no TensorRT here: its tests and timings are left out" >&2
+	@touch $@
 
 check: setup ## Lint, types, and whether every rendered file is up to date
 	$(BIN)/ruff format --check .
@@ -94,6 +132,11 @@ scoreboard: setup ## Render the README's tables from docs/results
 bench: $(RELEASE)/manifest.json ## Time every stage of one request, from Triton's own statistics
 	$(BIN)/python -m benchmarks stages --release $(RELEASE) $(ARGS)
 
+bench-gpu: gpu-present $(GPU_READY) ## Time everything that this machine's GPU can do, beside its floors
+	@status=0; for preset in $(GPU_PRESETS); do \
+	  $(GPU_BIN)/python -m benchmarks gpu --preset $$preset --out $(GPU_OUT) $(ARGS) || status=1; \
+	done; exit $$status
+
 clean: ## Remove everything that was made, the virtual environment too
-	rm -rf $(VENV) build dist demo/overlays demo/results.json .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(GPU_VENV) build dist demo/overlays demo/results.json .mypy_cache .ruff_cache .pytest_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

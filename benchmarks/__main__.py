@@ -7,10 +7,15 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from benchmarks import perf_analyzer_command, perf_input, stages_command
+from benchmarks import gpu_command, perf_analyzer_command, perf_input, stages_command
 from organseg.errors import OrganSegError
 
-_SUBCOMMANDS: tuple[ModuleType, ...] = (stages_command, perf_input, perf_analyzer_command)
+_SUBCOMMANDS: tuple[ModuleType, ...] = (
+    stages_command,
+    perf_input,
+    perf_analyzer_command,
+    gpu_command,
+)
 """Each has `add_command(commands)`, whose parser sets `run`: arguments to exit status."""
 
 _EPILOG = """\
@@ -19,6 +24,8 @@ examples:
       starts the server, times every stage of one request, stops the server
   python -m benchmarks perf-analyzer --url localhost:8001 --concurrency 1:4:1
       drives a running server with NVIDIA's perf_analyzer, from one user to four
+  python -m benchmarks gpu --preset llava-med-7b --out docs/results/gpu
+      times everything that the GPU of this machine can do (docs/gpu.md)
 """
 
 

@@ -19,6 +19,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import onnxruntime
+
 from export.progress import Progress
 from organseg.errors import ReleaseError
 from organseg.serving.manifest import file_sha256
@@ -115,7 +117,9 @@ def code_sha256() -> str:
 @cache
 def tool_versions() -> dict[str, str]:
     """The versions of `TOOLS`."""
-    return {name: version(name) for name in TOOLS}
+    # ONNX Runtime's build for GPUs is another package with the same module.
+    own = {"onnxruntime": onnxruntime.__version__}
+    return {name: own.get(name) or version(name) for name in TOOLS}
 
 
 def _is_whole(place: Path) -> bool:

@@ -63,6 +63,14 @@ def with_engine(text: str, compute_capability: str, engine_file: str) -> str:
     return config_text(message)
 
 
+def on_gpu(text: str) -> str:
+    """A stage's config with its instances placed on the GPU, whatever the deployment table says."""
+    message = parse_config(text)
+    for group in message.instance_group:
+        group.kind = pb.ModelInstanceGroup.KIND_GPU
+    return config_text(message)
+
+
 def model_config(model: Model, preset: Preset, platform: Platform) -> Any:
     """The `ModelConfig` of one stage."""
     deployment = deployment_of(preset, platform, model)

@@ -13,7 +13,7 @@ from tokenizers import AddedToken, Tokenizer
 from torch import nn
 from transformers import LlavaForConditionalGeneration
 
-from organseg.contract.presets import Preset
+from organseg.contract.presets import Preset, VisionLanguageSize
 from organseg.errors import CheckpointError
 from organseg.networks.checkpoint import Checkpoint, CheckpointCard
 from organseg.networks.context_cache import ContextCache, default_context_cache
@@ -41,22 +41,40 @@ box is the whole image."""
 
 
 def build_organ_seg(
-    preset: Preset, *, seed: int = 0, cache: ContextCache | None = None
+    preset: Preset,
+    *,
+    seed: int = 0,
+    cache: ContextCache | None = None,
+    vision_language: VisionLanguage | None = None,
 ) -> OrganSeg:
-    """A complete, untrained Organ-Seg in evaluation mode; the same for the same seed."""
+    """A complete, untrained Organ-Seg in evaluation mode; the same for the same seed.
+
+    A vision-language model that was made elsewhere, for one in another type, is taken as it is.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        tokenizer, image_id, opening_id = stand_in_tokenizer()
-        size = preset.vision_language
-        llava = build_llava(size, image_token_id=image_id)
-        text_config: Any = llava.config.text_config
-        text_config.bos_token_id = opening_id
-        _spread(llava)
+        vision_language = vision_language or build_vision_language(preset.vision_language)
         segmenter = Segmenter(preset.segmenter)
         _place(segmenter)
-        extractors = Extractors(preset.extractors, size, cache or default_context_cache())
+        extractors = Extractors(
+            preset.extractors, preset.vision_language, cache or default_context_cache()
+        )
         with torch.no_grad():
             extractors.segment_information.kernel.weight.mul_(KERNEL_SPREAD)
+    return OrganSeg(preset, vision_language, segmenter, extractors).eval()
+
+
+def build_vision_language(size: VisionLanguageSize) -> VisionLanguage:
+    """An untrained vision-language model with the stand-in's tokenizer.
+
+    Its weights follow torch's random state, and are made where and in which floating-point type
+    torch makes tensors by default: `torch.device` and `torch.set_default_dtype` choose.
+    """
+    tokenizer, image_id, opening_id = stand_in_tokenizer()
+    llava = build_llava(size, image_token_id=image_id)
+    text_config: Any = llava.config.text_config
+    text_config.bos_token_id = opening_id
+    _spread(llava)
     prompts = PromptBuilder(
         tokenizer,
         bos_id=opening_id,
@@ -64,7 +82,7 @@ def build_organ_seg(
         patches=size.patches,
         max_tokens=size.max_tokens,
     )
-    return OrganSeg(preset, VisionLanguage(llava, prompts, size), segmenter, extractors).eval()
+    return VisionLanguage(llava, prompts, size)
 
 
 def build_checkpoint(preset: Preset, *, seed: int = 0) -> Checkpoint:

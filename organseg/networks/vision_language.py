@@ -48,7 +48,8 @@ class VisionLanguage(nn.Module):
         self.prompts = prompts
         self.size = size
         for name, values in (("mean", CLIP_MEAN), ("deviation", CLIP_DEVIATION)):
-            self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
+            rows = torch.tensor(values, dtype=torch.float32).view(1, 3, 1, 1)
+            self.register_buffer(name, rows, persistent=False)
 
     def forward(self, vlm_pixels: Tensor, questions: Sequence[str]) -> VisionLanguageStates:
         """Prefills a batch of prompts.
