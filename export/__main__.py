@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from export.language_model_options import add_options, chosen_language_model
 from organseg.contract import PRESETS, Platform, preset_by_name
 from organseg.errors import OrganSegError, ReleaseError
 
@@ -64,6 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
         "image encoder, fp16 all matrix products and convolutions that are not sensitive. Trained "
         "weights are released so only if verdicts are those of float32 and masks agree with them",
     )
+    add_options(parser)
     parser.add_argument(
         "--accept-below-bar",
         action="store_true",
@@ -122,6 +124,7 @@ def _export(options: argparse.Namespace) -> None:
         progress=progress,
         precision=Precision(options.precision),
         accept_below_bar=options.accept_below_bar,
+        language_model=chosen_language_model(options, platform),
         target=target,
         timing_cache=options.timing_cache,
     )

@@ -20,6 +20,7 @@ import onnx
 from export.acceptance import Acceptance, accept, require_acceptance
 from export.engines import Target, write_engine
 from export.graphs import export_graph
+from export.language_model import served_as, stored_type
 from export.parity import BATCHES, Parity, compare_graph, cpu_sessions, require_parity
 from export.precision import Precision, lower
 from export.progress import Progress
@@ -28,10 +29,12 @@ from organseg.contract import (
     CONTRACT_PARAMETER,
     CONTRACT_VERSION,
     ENSEMBLE_NAME,
+    LanguageModel,
     Model,
     ModelKind,
     Platform,
     Preset,
+    default_weights,
     graph_stages,
     models_of,
 )
@@ -61,6 +64,7 @@ def write_release(
     progress: Progress,
     precision: Precision = Precision.FP32,
     accept_below_bar: bool = False,
+    language_model: LanguageModel | None = None,
     target: Target | None = None,
     timing_cache: Path | None = None,
 ) -> list[Parity]:
@@ -76,6 +80,7 @@ def write_release(
         precision: what the graphs' products work in; half precision is for GPU platforms.
         accept_below_bar: release what differs from float32 torch all the same; the manifest says
             so.
+        language_model: how the language model is served, where somebody chose.
         target: what engines are built with and for, where the platform is TensorRT.
         timing_cache: a file that keeps TensorRT's measured kernel times between builds.
 
@@ -91,25 +96,27 @@ def write_release(
         raise ValueError("wanted a target for the platform tensorrt, and for it alone")
     _require_place(out, replace=replace)
     _require_precision(platform, precision)
+    served = language_model or LanguageModel(default_weights(on_gpu=platform.has_gpu))
     out.parent.mkdir(parents=True, exist_ok=True)
     with _assembled(out) as folder:
         models = folder / MODELS_FOLDER
         with progress.step("merge LoRA"):
             merge_adapter(checkpoint.organ_seg.vision_language)
         with progress.step("write configs"):
-            _write_configs(models, preset, platform)
+            _write_configs(models, preset, platform, served)
         with progress.step("save the language model"):
             save_vision_language(
                 checkpoint.organ_seg.vision_language,
                 models / "llava_med" / VERSION_FOLDER / VISION_LANGUAGE_FOLDER,
+                dtype=stored_type(language_model),
             )
             checkpoint.cache.save(models / "gate" / VERSION_FOLDER / context_cache.FILE_NAME)
         records = _write_graphs(checkpoint, preset, models, precision, progress)
         below_bar = _is_below_bar(lambda: require_parity(records), allowed=accept_below_bar)
         accepted = None
-        if precision is not Precision.FP32 and checkpoint.card.trained:
+        if checkpoint.card.trained and (precision is not Precision.FP32 or language_model):
             with progress.step("ask what users would ask"):
-                accepted = found = _ask(checkpoint, models, precision)
+                accepted = found = _ask(checkpoint, models, precision, served)
             below_bar |= _is_below_bar(lambda: require_acceptance(found), allowed=accept_below_bar)
         if target:
             for model in graph_stages(preset):
@@ -130,6 +137,8 @@ def write_release(
                 contract_version=CONTRACT_VERSION,
                 trained=checkpoint.card.trained,
                 precision=precision.value,
+                language_model=served.weights.value,
+                placement=served.placement.value,
                 acceptance=asdict(accepted) if accepted else {},
                 below_bar=below_bar,
                 tools={name: version(name) for name in TOOLS},
@@ -176,7 +185,9 @@ def _is_below_bar(require: Callable[[], None], *, allowed: bool) -> bool:
     return False
 
 
-def _ask(checkpoint: Checkpoint, models: Path, precision: Precision) -> Acceptance:
+def _ask(
+    checkpoint: Checkpoint, models: Path, precision: Precision, served: LanguageModel
+) -> Acceptance:
     graphs = {
         name: (
             models / name / VERSION_FOLDER / Platform.PYTHON.graph_file,
@@ -185,12 +196,15 @@ def _ask(checkpoint: Checkpoint, models: Path, precision: Precision) -> Acceptan
         for name in graph_modules(checkpoint.organ_seg)
     }
     sessions = cpu_sessions(graphs)
-    return accept(checkpoint.organ_seg, sessions, checkpoint.cache.thresholds)
+    language = served_as(checkpoint.organ_seg.vision_language, served.weights)
+    return accept(checkpoint.organ_seg, sessions, checkpoint.cache.thresholds, served=language)
 
 
-def _write_configs(models: Path, preset: Preset, platform: Platform) -> None:
+def _write_configs(
+    models: Path, preset: Preset, platform: Platform, language_model: LanguageModel | None = None
+) -> None:
     stages = {model.name: model for model in models_of(preset)}
-    for name, text in render_configs(preset, platform).items():
+    for name, text in render_configs(preset, platform, language_model).items():
         version_folder = models / name / VERSION_FOLDER
         version_folder.mkdir(parents=True)
         (models / name / "config.pbtxt").write_text(text, encoding="utf-8")
