@@ -12,8 +12,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from accelerate import dispatch_model, infer_auto_device_map  # type: ignore[attr-defined]
-from accelerate.utils import CustomDtype, compute_module_sizes
+from accelerate import dispatch_model, infer_auto_device_map  # type: ignore[import-untyped]
+from accelerate.utils import (  # type: ignore[import-untyped]
+    CustomDtype,
+    compute_module_sizes,
+)
 from torch import nn
 
 from organseg.contract import LanguageModelWeights
