@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from export.language_model_options import add_options, chosen_language_model
 from export.source_options import add_source_options, read_parts
 from organseg.contract import PRESETS, Platform, preset_by_name
 from organseg.errors import OrganSegError, ReleaseError
@@ -77,6 +78,7 @@ def main(arguments: list[str] | None = None) -> int:
         "image encoder, fp16 all matrix products and convolutions that are not sensitive. Trained "
         "weights are released so only if verdicts are those of float32 and masks agree with them",
     )
+    add_options(parser)
     parser.add_argument(
         "--accept-below-bar",
         action="store_true",
@@ -160,6 +162,7 @@ def _export(options: argparse.Namespace) -> None:
         progress=progress,
         precision=Precision(options.precision),
         accept_below_bar=options.accept_below_bar,
+        language_model=chosen_language_model(options, platform),
         target=target,
         timing_cache=options.timing_cache,
         steps=Steps(options.steps or options.out.parent / ".export-steps", progress),

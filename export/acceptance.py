@@ -1,9 +1,9 @@
 """Accepts a release by what its users would feel: verdicts, organs and masks.
 
 The reference flow answers questions about the sample slices twice: with the float32 torch modules
-and with the exported graphs in their place. In half precision tensors always differ; what counts is
-whether anybody could tell. It means something for trained weights alone: masks of random ones are
-specks that any rounding moves.
+and with what is released in their place, graphs and language model. In fewer bits tensors always
+differ; what counts is whether anybody could tell. It means something for trained weights alone:
+masks of random ones are specks that any rounding moves.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ LEAST_MASKS = 10
 
 @dataclass(frozen=True)
 class Acceptance:
-    """How the answers of graphs compare with those of float32 torch."""
+    """How the answers of a release compare with those of float32 torch."""
 
     requests: int
     """Questions asked, all pictures together."""
@@ -73,27 +73,38 @@ def accept(
     graphs: Mapping[str, InferenceSession],
     thresholds: Thresholds,
     *,
+    served: VisionLanguage | None = None,
     samples: Path = SAMPLES,
 ) -> Acceptance:
     """Asks every question about every sample slice; the masks are compared at its own size.
 
     Args:
-        organ_seg: the float32 reference; the language model is the same on both sides.
+        organ_seg: the float32 reference.
         graphs: a session of every graph stage, by the stage's name.
         thresholds: what the gate decides by.
+        served: the language model as it is released; without it, the reference's on both sides.
         samples: a folder of PNG slices.
 
     Raises:
         ReleaseError: there are no slices.
     """
     preset = organ_seg.preset
-    language = cast(VisionLanguage, _AskedOnce(organ_seg.vision_language))
+    language = _AskedOnce(organ_seg.vision_language)
+    other_language = _AskedOnce(served) if served else language
     drawn = _GraphSegmenter(graphs["image_encoder"], graphs["mask_decoder"])
     read = _GraphExtractors(graphs["extractors"])
     reference, exported = (
         # The flow calls these three by what they do; a graph's stand-in does the same.
-        OrganSeg(preset, language, cast(Segmenter, _EncodedOnce(one)), cast(Extractors, other))
-        for one, other in ((organ_seg.segmenter, organ_seg.extractors), (drawn, read))
+        OrganSeg(
+            preset,
+            cast(VisionLanguage, asked),
+            cast(Segmenter, _EncodedOnce(one)),
+            cast(Extractors, other),
+        )
+        for asked, one, other in (
+            (language, organ_seg.segmenter, organ_seg.extractors),
+            (other_language, drawn, read),
+        )
     )
     pictures = [
         decode_image(path.read_bytes())
@@ -112,8 +123,8 @@ def require_acceptance(acceptance: Acceptance) -> None:
             f"wanted the same verdicts and masks of Dice {LEAST_DICE} with float32 torch, got "
             f"{acceptance.other_verdicts} other verdicts in {acceptance.requests} requests and a "
             f"worst Dice of {acceptance.least_dice:.4f} over {acceptance.masks} masks (at least "
-            f"{LEAST_MASKS} wanted): nothing was released; choose another "
-            "--precision, or give --accept-below-bar and the manifest will say so"
+            f"{LEAST_MASKS} wanted): nothing was released; choose another --precision or "
+            "--language-model, or give --accept-below-bar and the manifest will say so"
         )
 
 

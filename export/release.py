@@ -17,11 +17,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from export.acceptance import Acceptance, accept, require_acceptance
 from export.engines import Target, load_engine_alone
 from export.graph_steps import GRAPH_FILE, PARITY_FILE, engine_step, graph_step
+from export.language_model import served_as, stored_type
 from export.parity import BATCHES, Parity, cpu_sessions, require_parity
 from export.precision import Precision
 from export.progress import Progress
@@ -30,10 +32,12 @@ from export.steps import RECORD_FILE, Steps, passing_folder, tool_versions
 from organseg.contract import (
     CONTRACT_VERSION,
     ENSEMBLE_NAME,
+    LanguageModel,
     Model,
     ModelKind,
     Platform,
     Preset,
+    default_weights,
     graph_stages,
     models_of,
 )
@@ -62,6 +66,7 @@ def write_release(
     progress: Progress,
     precision: Precision = Precision.FP32,
     accept_below_bar: bool = False,
+    language_model: LanguageModel | None = None,
     target: Target | None = None,
     timing_cache: Path | None = None,
     steps: Steps | None = None,
@@ -79,6 +84,7 @@ def write_release(
         precision: what the graphs' products work in; half precision is for GPU platforms.
         accept_below_bar: release what differs from float32 torch all the same; the manifest says
             so.
+        language_model: how the language model is served, where somebody chose.
         target: what engines are built with and for, where the platform is TensorRT.
         timing_cache: a file that keeps TensorRT's measured kernel times between builds.
         steps: where what each step makes is kept for the next export; by default nothing is.
@@ -96,6 +102,7 @@ def write_release(
         raise ValueError("wanted a target for the platform tensorrt, and for it alone")
     _require_place(out, replace=replace)
     _require_precision(platform, precision)
+    served = language_model or LanguageModel(default_weights(on_gpu=platform.has_gpu))
     out.parent.mkdir(parents=True, exist_ok=True)
     with _assembled(out) as folder:
         steps = steps or Steps(folder.parent / "steps", progress)
@@ -103,16 +110,16 @@ def write_release(
         with progress.step("merge LoRA"):
             merge_adapter(checkpoint.organ_seg.vision_language)
         with progress.step("write configs"):
-            _write_configs(models, preset, platform)
-        _put_language_model(steps, checkpoint, models)
+            _write_configs(models, preset, platform, served)
+        _put_language_model(steps, checkpoint, models, stored_type(language_model))
         checkpoint.cache.save(models / "gate" / VERSION_FOLDER / context_cache.FILE_NAME)
         graphs, records = _graphs(steps, checkpoint, precision)
         for name, graph in graphs.items():
             check_graph((models / name / "config.pbtxt").read_text(encoding="utf-8"), graph)
         below_bar = _is_below_bar(lambda: require_parity(records), allowed=accept_below_bar)
         accepted = None
-        if precision is not Precision.FP32 and checkpoint.card.trained:
-            accepted = found = _ask(steps, checkpoint, graphs, precision)
+        if checkpoint.card.trained and (precision is not Precision.FP32 or language_model):
+            accepted = found = _ask(steps, checkpoint, graphs, precision, served)
             below_bar |= _is_below_bar(lambda: require_acceptance(found), allowed=accept_below_bar)
         for model in graph_stages(preset):
             made = graphs[model.name].parent
@@ -136,6 +143,8 @@ def write_release(
                 contract_version=CONTRACT_VERSION,
                 trained=checkpoint.card.trained,
                 precision=precision.value,
+                language_model=served.weights.value,
+                placement=served.placement.value,
                 acceptance=asdict(accepted) if accepted else {},
                 below_bar=below_bar,
                 tools=tool_versions(),
@@ -184,28 +193,36 @@ def _is_below_bar(require: Callable[[], None], *, allowed: bool) -> bool:
 
 
 def _ask(
-    steps: Steps, checkpoint: Checkpoint, graphs: Mapping[str, Path], precision: Precision
+    steps: Steps,
+    checkpoint: Checkpoint,
+    graphs: Mapping[str, Path],
+    precision: Precision,
+    served: LanguageModel,
 ) -> Acceptance:
-    """What users would notice of the graphs, asked now or in an earlier export."""
+    """What users would notice of a release, asked now or in an earlier export."""
     organ_seg, thresholds = checkpoint.organ_seg, checkpoint.cache.thresholds
 
     def make(folder: Path) -> None:
         own = {name: (graph, precision.of_stage(name)) for name, graph in graphs.items()}
-        found = accept(organ_seg, cpu_sessions(own), thresholds)
+        language = served_as(organ_seg.vision_language, served.weights)
+        found = accept(organ_seg, cpu_sessions(own), thresholds, served=language)
         (folder / _ACCEPTANCE_FILE).write_text(json.dumps(asdict(found)), encoding="utf-8")
 
     inputs = {
         "weights": weights_sha256(organ_seg),
         "thresholds": repr(thresholds),
         "graphs": {name: file_sha256(graph) for name, graph in graphs.items()},
+        "language model": served.weights.value,
     }
     folder = steps.result("ask what users would ask", inputs, make)
     return Acceptance(**json.loads((folder / _ACCEPTANCE_FILE).read_text(encoding="utf-8")))
 
 
-def _write_configs(models: Path, preset: Preset, platform: Platform) -> None:
+def _write_configs(
+    models: Path, preset: Preset, platform: Platform, language_model: LanguageModel | None = None
+) -> None:
     stages = {model.name: model for model in models_of(preset)}
-    for name, text in render_configs(preset, platform).items():
+    for name, text in render_configs(preset, platform, language_model).items():
         version_folder = models / name / VERSION_FOLDER
         version_folder.mkdir(parents=True)
         (models / name / "config.pbtxt").write_text(text, encoding="utf-8")
@@ -224,18 +241,21 @@ def _write_configs(models: Path, preset: Preset, platform: Platform) -> None:
             path.write_bytes(content)
 
 
-def _put_language_model(steps: Steps, checkpoint: Checkpoint, models: Path) -> None:
+def _put_language_model(
+    steps: Steps, checkpoint: Checkpoint, models: Path, dtype: torch.dtype | None
+) -> None:
     vision_language = checkpoint.organ_seg.vision_language
     llava: Any = vision_language.llava
     inputs = {
         "weights": weights_sha256(vision_language),
         "config": llava.config.to_json_string(),
         "tokenizer": vision_language.prompts.tokenizer.to_str(),
+        "type": str(dtype),
     }
     made = steps.result(
         "save the language model",
         inputs,
-        lambda folder: save_vision_language(vision_language, folder),
+        lambda folder: save_vision_language(vision_language, folder, dtype=dtype),
     )
     place = models / "llava_med" / VERSION_FOLDER / VISION_LANGUAGE_FOLDER
     place.mkdir()

@@ -5,6 +5,13 @@ Everything that speaks of a tensor (Triton configs, ONNX axes, TensorRT profiles
 """
 
 from organseg.contract.deployment import Platform, StageDeployment, deployment_of
+from organseg.contract.language_model import (
+    LanguageModel,
+    LanguageModelWeights,
+    Placement,
+    default_weights,
+    language_model_in,
+)
 from organseg.contract.models import (
     ENSEMBLE_NAME,
     Model,
@@ -31,16 +38,21 @@ __all__ = [
     "TINY",
     "Axis",
     "DataType",
+    "LanguageModel",
+    "LanguageModelWeights",
     "Model",
     "ModelKind",
+    "Placement",
     "Platform",
     "Preset",
     "StageDeployment",
     "Tensor",
     "Verdict",
+    "default_weights",
     "deployment_of",
     "ensemble_tensors",
     "graph_stages",
+    "language_model_in",
     "model_of",
     "models_of",
     "padded_count",

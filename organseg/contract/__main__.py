@@ -8,6 +8,7 @@ from pathlib import Path
 
 from organseg.contract.deployment import Platform
 from organseg.contract.documentation import render_documentation
+from organseg.contract.memory_page import render_memory
 from organseg.contract.models import models_of
 from organseg.contract.pbtxt import render_configs, warm_up_files
 from organseg.contract.presets import LLAVA_MED_7B, TINY
@@ -19,7 +20,7 @@ GOLDEN_FOLDER = "tests/contract/goldens"
 
 
 def rendered_files() -> dict[str, bytes]:
-    """Every rendered file of the checkout by its path: the default's configs, page, goldens."""
+    """Every rendered file of the checkout by its path: the default's configs, pages, goldens."""
     files = {
         f"model_repository/{name}/config.pbtxt": text.encode()
         for name, text in render_configs(TINY, Platform.PYTHON).items()
@@ -32,6 +33,7 @@ def rendered_files() -> dict[str, bytes]:
         for name, text in render_configs(preset, platform).items():
             files[f"{folder}/{name}.pbtxt"] = text.encode()
     files["docs/contract.md"] = render_documentation().encode()
+    files["docs/memory.md"] = render_memory().encode()
     return files
 
 
@@ -39,9 +41,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Writes or checks; returns the exit code (1: something has drifted)."""
     parser = argparse.ArgumentParser(
         prog="python -m organseg.contract",
-        description="Render model_repository/*/config.pbtxt and docs/contract.md from the "
-        "contract, for the default preset (tiny) and platform (python), and the configs that "
-        "tests/contract/goldens keeps for the native platforms.",
+        description="Render model_repository/*/config.pbtxt, docs/contract.md and "
+        "docs/memory.md from the contract, for the default preset (tiny) and platform (python), "
+        "and the configs that tests/contract/goldens keeps for the native platforms.",
     )
     parser.add_argument("--check", action="store_true", help="write nothing; fail on drift")
     parser.add_argument(

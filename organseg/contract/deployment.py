@@ -9,8 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import Enum
 
+from organseg.contract.language_model import LanguageModel, Placement, default_weights
 from organseg.contract.models import Model, ModelKind
 from organseg.contract.presets import MEDSAM, Preset
+from organseg.errors import ContractError
 
 
 class Platform(Enum):
@@ -53,6 +55,15 @@ class StageDeployment:
     """Whether the instances are placed on a GPU."""
     warm_up: bool
     """Whether Triton runs one made-up request at start."""
+    language_model: LanguageModel | None = None
+    """How the language model is kept, for the stage that has it."""
+
+    @property
+    def spreads(self) -> bool:
+        """Whether the stage chooses its GPUs itself, several of them."""
+        return self.language_model is not None and (
+            self.language_model.placement is Placement.SPREAD
+        )
 
 
 QUEUE_TIMEOUT_MICROSECONDS = 30_000_000
@@ -72,13 +83,21 @@ PATIENT_QUEUE_TIMEOUT_MICROSECONDS = 300_000_000
 """For the full-size image encoder on a CPU, which takes some ten seconds an image."""
 
 
-def deployment_of(preset: Preset, platform: Platform, model: Model) -> StageDeployment:
-    """The row of the table for one stage.
+def deployment_of(
+    preset: Preset,
+    platform: Platform,
+    model: Model,
+    language_model: LanguageModel | None = None,
+) -> StageDeployment:
+    """The row of the table for one stage; `language_model` as chosen, or the default's.
 
     Heavy stages wait two milliseconds for company on a CPU, one on a GPU; the light Python
     stages take requests one by one. `mask_decoder` runs when both branches are done, so it may
     use both cores of the embedded machine; so may the full-size image encoder, beside which the
     other branch takes no time.
+
+    Raises `ContractError` where a language model is to be spread over GPUs on a platform that has
+    none.
     """
     full_size_on_cpu = preset.segmenter == MEDSAM.segmenter and not platform.has_gpu
     stage = _CPU_STAGE
@@ -90,6 +109,14 @@ def deployment_of(preset: Preset, platform: Platform, model: Model) -> StageDepl
         copies = 4 if platform.has_gpu and model.name in ("preprocess", "postprocess") else 1
         return replace(stage, instances=copies)
     stage = replace(stage, joins_requests=True, warm_up=True)
+    if model.name == "llava_med":
+        chosen = language_model or LanguageModel(default_weights(on_gpu=platform.has_gpu))
+        stage = replace(stage, language_model=chosen)
+        if stage.spreads and not platform.has_gpu:
+            raise ContractError(
+                f"wanted a platform with GPUs to spread the language model over, got "
+                f"{platform.value}: choose another platform, or place it on one"
+            )
     if platform.has_gpu:
         return replace(stage, queue_delay_microseconds=1_000, on_gpu=True)
     both_cores = model.name == "mask_decoder" or (

@@ -13,6 +13,7 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 
 from organseg.contract.deployment import Platform, StageDeployment, deployment_of
+from organseg.contract.language_model import LanguageModel
 from organseg.contract.models import (
     ENSEMBLE_ALIASES,
     ENSEMBLE_NAME,
@@ -32,9 +33,14 @@ WARM_UP_QUESTION_FILE = "question"
 """The file under `warmup/` that holds one BYTES element, length in front."""
 
 
-def render_configs(preset: Preset, platform: Platform) -> dict[str, str]:
+def render_configs(
+    preset: Preset, platform: Platform, language_model: LanguageModel | None = None
+) -> dict[str, str]:
     """The text of `config.pbtxt` per model name, ensemble included."""
-    messages = {model.name: model_config(model, preset, platform) for model in models_of(preset)}
+    messages = {
+        model.name: model_config(model, preset, platform, language_model)
+        for model in models_of(preset)
+    }
     messages[ENSEMBLE_NAME] = ensemble_config(preset)
     return {name: config_text(message) for name, message in messages.items()}
 
@@ -71,9 +77,11 @@ def on_gpu(text: str) -> str:
     return config_text(message)
 
 
-def model_config(model: Model, preset: Preset, platform: Platform) -> Any:
+def model_config(
+    model: Model, preset: Preset, platform: Platform, language_model: LanguageModel | None = None
+) -> Any:
     """The `ModelConfig` of one stage."""
-    deployment = deployment_of(preset, platform, model)
+    deployment = deployment_of(preset, platform, model, language_model)
     message = pb.ModelConfig(name=model.name, max_batch_size=preset.max_batch)
     message.backend = _backend(model, platform)
     if model.kind is ModelKind.GRAPH and message.backend != "python":
@@ -83,11 +91,7 @@ def model_config(model: Model, preset: Preset, platform: Platform) -> Any:
     message.instance_group.append(
         pb.ModelInstanceGroup(
             count=deployment.instances,
-            kind=(
-                pb.ModelInstanceGroup.KIND_GPU
-                if deployment.on_gpu
-                else pb.ModelInstanceGroup.KIND_CPU
-            ),
+            kind=_instance_kind(deployment),
         )
     )
     message.dynamic_batching.CopyFrom(_batching(deployment))
@@ -99,6 +103,9 @@ def model_config(model: Model, preset: Preset, platform: Platform) -> Any:
         _set_parameter(message, "threads", str(deployment.threads))
     elif message.backend == "onnxruntime":
         _set_parameter(message, "intra_op_thread_count", str(deployment.threads))
+    if deployment.language_model:
+        for key, value in deployment.language_model.parameters.items():
+            _set_parameter(message, key, value)
     return message
 
 
@@ -119,6 +126,18 @@ def ensemble_config(preset: Preset) -> Any:
     _set_parameter(message, CONTRACT_PARAMETER, CONTRACT_VERSION)
     _set_parameter(message, "preset", preset.name)
     return message
+
+
+def _instance_kind(deployment: StageDeployment) -> int:
+    """Where Triton places the instances.
+
+    With KIND_GPU there would be one instance for every GPU, each told to keep to its own; with
+    KIND_MODEL there is one, which Triton leaves to choose its devices.
+    """
+    if deployment.spreads:
+        return int(pb.ModelInstanceGroup.KIND_MODEL)
+    kinds = pb.ModelInstanceGroup
+    return int(kinds.KIND_GPU if deployment.on_gpu else kinds.KIND_CPU)
 
 
 def _backend(model: Model, platform: Platform) -> str:

@@ -22,7 +22,7 @@ from organseg.errors import ReleaseError
 
 MANIFEST_NAME = "manifest.json"
 MODELS_FOLDER = "models"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 # The server's Python writes these beside `model.py` when it loads it. They are derived from the
 # source that is hashed; like the rest of the manifest, leaving them out guards against damage and
@@ -49,6 +49,10 @@ class Manifest:
     """Whether the weights were trained; false for random stand-ins."""
     precision: str
     """What the graphs' products work in: `fp32`, `bf16` or `fp16`."""
+    language_model: str
+    """What the language model is served in: `fp32`, `bf16`, `fp16`, `int8` or `int4`."""
+    placement: str
+    """Which GPUs hold the language model: `one`, or all of them, `spread`."""
     acceptance: Mapping[str, Any]
     """How answers compare with those of float32 torch; empty where they were not asked for."""
     below_bar: bool
@@ -73,6 +77,8 @@ def write_manifest(
     tools: Mapping[str, str],
     parity: Sequence[Mapping[str, Any]] = (),
     precision: str = "fp32",
+    language_model: str = "fp32",
+    placement: str = "one",
     acceptance: Mapping[str, Any] | None = None,
     below_bar: bool = False,
     sources: Sequence[Mapping[str, Any]] = (),
@@ -91,6 +97,8 @@ def write_manifest(
         created=created or datetime.now(timezone.utc).isoformat(timespec="seconds"),
         trained=trained,
         precision=precision,
+        language_model=language_model,
+        placement=placement,
         acceptance=dict(acceptance or {}),
         below_bar=below_bar,
         tools=dict(sorted(tools.items())),
@@ -168,6 +176,7 @@ def describe_release(manifest: Manifest) -> str:
     below = ", BELOW THE BAR: differs more than the export allows" if manifest.below_bar else ""
     return (
         f"preset {manifest.preset} for {manifest.platform} in {manifest.precision}, "
+        f"language model in {manifest.language_model}, "
         f"made {manifest.created}, {weights}{below}"
     )
 

@@ -12,7 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from organseg.contract import CONTRACT_PARAMETER, CONTRACT_VERSION, preset_by_name
+from organseg.contract import (
+    CONTRACT_PARAMETER,
+    CONTRACT_VERSION,
+    language_model_in,
+    preset_by_name,
+)
 from organseg.errors import ContractError, InvalidInputError, OrganSegError
 from organseg.serving.stage import Arrays, Stage, StageContext, StageRequest
 from organseg.serving.threads import engine_threads
@@ -75,6 +80,7 @@ def _context(args: dict[str, str]) -> StageContext:
         folder=Path(args["model_repository"]) / args["model_version"],
         threads=engine_threads(parameters),
         device=f"cuda:{args['model_instance_device_id']}" if on_gpu else "cpu",
+        language_model=language_model_in(parameters),
     )
 
 

@@ -1,0 +1,33 @@
+"""The language model of a release: how it is stored, and as the server will compute it.
+
+A release keeps the weights unquantised, and the server quantises them when it loads them. So one
+code makes what is accepted here and what is served, whatever the device (docs/decisions/0016).
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+
+from organseg.contract import LanguageModel, LanguageModelWeights
+from organseg.networks.placement import place_on_one
+from organseg.networks.quantisation import working_type
+from organseg.networks.vision_language import VisionLanguage
+
+
+def stored_type(language_model: LanguageModel | None) -> torch.dtype | None:
+    """The type that a release stores the weights in; none keeps their own, where nobody chose."""
+    return working_type(language_model.weights) if language_model else None
+
+
+def served_as(vision_language: VisionLanguage, weights: LanguageModelWeights) -> VisionLanguage:
+    """A copy of a merged float32 model that computes as the server's does, on the CPU.
+
+    Raises `EngineError` where the weights want bitsandbytes and it is not installed.
+    """
+    served = copy.deepcopy(vision_language).to(working_type(weights))
+    # Normalised in float32 whatever the weights are, as in the server.
+    served.mean, served.deviation = vision_language.mean, vision_language.deviation
+    place_on_one(served, weights, "cpu")
+    return served

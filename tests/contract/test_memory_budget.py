@@ -1,0 +1,102 @@
+"""The memory budget and its page."""
+
+from __future__ import annotations
+
+import pytest
+
+from organseg.contract import LLAVA_MED_7B, PRESETS, TINY, LanguageModelWeights
+from organseg.contract.memory import (
+    GPU_CLASSES,
+    GpuClass,
+    budget,
+    host_bytes,
+    kept_weight_bytes,
+    key_value_bytes,
+    largest_batch,
+    total_bytes,
+)
+from organseg.contract.memory_page import CHOICES, render_memory
+
+PAGE = render_memory()
+SIZE = LLAVA_MED_7B.vision_language
+every_preset = pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)
+every_weights = pytest.mark.parametrize(
+    "weights", LanguageModelWeights, ids=lambda each: each.value
+)
+
+
+@every_preset
+@every_weights
+def test_the_largest_batch_fits_and_the_next_one_does_not(preset, weights):
+    for gpu in GPU_CLASSES:
+        parts = budget(preset, weights)
+        batch = largest_batch(preset, weights, gpu)
+        if batch:
+            assert total_bytes(parts, batch) <= gpu.usable_bytes
+        if batch < preset.max_batch:
+            assert total_bytes(parts, batch + 1) > gpu.usable_bytes
+
+
+def test_fewer_bits_take_less_and_float16_takes_what_bfloat16_does():
+    kept = {each: kept_weight_bytes(SIZE, each) for each in LanguageModelWeights}
+    order = [LanguageModelWeights.FP32, LanguageModelWeights.FP16]
+    order += [LanguageModelWeights.INT8, LanguageModelWeights.INT4]
+    assert sorted(order, key=lambda each: -kept[each]) == order
+    assert kept[LanguageModelWeights.BF16] == kept[LanguageModelWeights.FP16]
+    assert kept[LanguageModelWeights.FP32] == 2 * kept[LanguageModelWeights.FP16]
+
+
+def test_four_bits_fit_a_24_gb_card_with_company_and_sixteen_do_not_fit_a_16_gb_card():
+    small, common = GPU_CLASSES[:2]
+    assert (small.gigabytes, common.gigabytes) == (16, 24)
+    assert largest_batch(LLAVA_MED_7B, LanguageModelWeights.INT4, common) > 1
+    assert largest_batch(LLAVA_MED_7B, LanguageModelWeights.INT8, common) > 1
+    assert largest_batch(LLAVA_MED_7B, LanguageModelWeights.BF16, small) == 0
+
+
+def test_the_whole_mistral_in_bfloat16_is_the_bytes_that_its_weights_say():
+    parts = {part.name: part for part in budget(LLAVA_MED_7B, LanguageModelWeights.BF16)}
+    assert parts["language model, weights"].fixed_bytes == 2 * 7_110_922_240
+
+
+@every_weights
+def test_a_spread_model_leaves_room_on_each_gpu_but_more_than_an_even_share(weights):
+    alone, spread = (budget(LLAVA_MED_7B, weights, gpus=gpus)[0].fixed_bytes for gpus in (1, 4))
+    assert alone / 4 < spread < alone
+
+
+def test_loading_takes_the_hosts_memory_in_sixteen_bits_whatever_is_kept_then():
+    int4 = host_bytes(SIZE, LanguageModelWeights.INT4)
+    assert int4 == host_bytes(SIZE, LanguageModelWeights.FP16) == 2 * 7_566_743_552
+    assert int4 > kept_weight_bytes(SIZE, LanguageModelWeights.INT4)
+
+
+def test_keys_and_values_of_a_prompt_are_two_a_layer_and_token():
+    wanted = 2 * 32 * 2048 * 1024 * 2
+    assert key_value_bytes(SIZE, LanguageModelWeights.BF16) == wanted
+
+
+def test_no_batch_is_larger_than_the_presets_limit():
+    huge = GpuClass(10_000, "none that there is")
+    assert largest_batch(TINY, LanguageModelWeights.FP32, huge) == TINY.max_batch
+
+
+@every_preset
+def test_the_page_has_a_row_for_every_class_of_gpus(preset):
+    section = PAGE.split(f"## `{preset.name}`", 1)[1].split("\n## ", 1)[0]
+    for gpu in GPU_CLASSES:
+        (row,) = (line for line in section.splitlines() if line.startswith(f"| {gpu.gigabytes} GB"))
+        batches = [cell.strip() for cell in row.split("|")[2:-1]]
+        wanted = [largest_batch(preset, weights, gpu) for weights in CHOICES]
+        assert batches == [str(batch) if batch else "does not fit" for batch in wanted]
+
+
+@every_preset
+def test_the_page_names_every_part_that_is_counted(preset):
+    section = PAGE.split(f"## `{preset.name}`", 1)[1].split("\n## ", 1)[0]
+    for part in budget(preset, LanguageModelWeights.INT8):
+        assert f"| {part.name} |" in section
+
+
+def test_the_memory_page_ends_in_one_newline():
+    assert PAGE.endswith("|\n")
