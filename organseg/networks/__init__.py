@@ -2,3 +2,8 @@
 
 `gate` alone is plain numpy, since the server runs it as a stage of its own.
 """
+
+import logging
+
+# PEFT imports bitsandbytes wherever it is installed, and that warns of kernels nobody asked for.
+logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
