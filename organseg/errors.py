@@ -8,7 +8,7 @@ OrganSegError
 ├── ContractError              two sides speak different versions of the tensor contract
 ├── CheckpointError            weights, adapter or context cache that do not fit
 ├── ReleaseError               a release folder is missing a part, or a part was changed
-├── EngineError                an engine that TensorRT refuses, or that does not fit this machine
+├── EngineError                an engine that TensorRT refuses, or that this machine has not
 ├── DatasetError               a dataset folder is not laid out as its loader expects
 ├── TrainingOptionError        an option of training makes no sense
 ├── TrainingDivergedError      the loss of a training run is no longer a number
@@ -83,7 +83,9 @@ class ReleaseError(OrganSegError):
 
 
 class EngineError(OrganSegError):
-    """TensorRT refuses a graph, or an engine was built for another TensorRT or GPU."""
+    """TensorRT refuses a graph, or an engine is not this machine's: not installed, or built for
+    another TensorRT, GPU or CPU.
+    """
 
 
 class DatasetError(OrganSegError):

@@ -4,6 +4,7 @@ Everything that speaks of a tensor (Triton configs, ONNX axes, TensorRT profiles
 `docs/contract.md`, server glue and clients) is rendered from or checked against this package.
 """
 
+from organseg.contract.cpu_engines import CpuEngine
 from organseg.contract.deployment import Platform, StageDeployment, deployment_of
 from organseg.contract.models import (
     ENSEMBLE_NAME,
@@ -30,6 +31,7 @@ __all__ = [
     "PROMPT_COUNTS",
     "TINY",
     "Axis",
+    "CpuEngine",
     "DataType",
     "Model",
     "ModelKind",

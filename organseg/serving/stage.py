@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from organseg.contract import Model, Preset, model_of
+from organseg.contract import CpuEngine, Model, Preset, model_of
 
 Arrays = dict[str, npt.NDArray[Any]]
 """Tensors by name, each with the batch axis in front."""
@@ -33,6 +33,8 @@ class StageContext:
     """Threads that its engine may use."""
     device: str = "cpu"
     """Where it runs, as torch names devices."""
+    engines: tuple[CpuEngine, ...] = (CpuEngine.ONNXRUNTIME,)
+    """What may run its graph, best first; of no meaning for a stage without one."""
 
 
 @dataclass(frozen=True)
