@@ -20,6 +20,7 @@ _PACKAGES = (
     "numpy",
     "nvidia-pytriton",
     "onnxruntime",
+    "openvino",
     "pillow",
     "torch",
     "transformers",
