@@ -50,10 +50,10 @@ def load_graph(path: Path, engines: Sequence[CpuEngine], *, threads: int) -> Gra
         except EngineError as error:
             missing.append(error)
             continue
-        for error in missing:
-            _LOG.warning("%s runs by %s: %s", path.parent.parent.name, engine.value, error)
+        for reason in missing:
+            _LOG.warning("%s runs by %s: %s", path.parent.parent.name, engine.value, reason)
         return graph
-    raise EngineError("; ".join(str(error) for error in missing))
+    raise EngineError("; ".join(map(str, missing)))
 
 
 def load_with(engine: CpuEngine, path: Path, *, threads: int) -> GraphEngine:
