@@ -235,6 +235,7 @@ def _threads(preset: Preset, model: Model) -> int:
 def _command(options: argparse.Namespace) -> str:
     given = [f"--preset {options.preset}"]
     given += ["--untrained"] if options.untrained else []
+    given += [f"--release {options.release.name}"] if options.release else []
     given += [f"--threads {options.threads}"] if options.threads else []
     given += [f"--turns {options.turns} --requests {options.requests} --out {options.out.name}"]
     return f"python -m benchmarks engines {' '.join(given)}"
