@@ -7,11 +7,18 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from benchmarks import gpu_command, perf_analyzer_command, perf_input, stages_command
+from benchmarks import (
+    engines_command,
+    gpu_command,
+    perf_analyzer_command,
+    perf_input,
+    stages_command,
+)
 from organseg.errors import OrganSegError
 
 _SUBCOMMANDS: tuple[ModuleType, ...] = (
     stages_command,
+    engines_command,
     perf_input,
     perf_analyzer_command,
     gpu_command,
@@ -22,6 +29,8 @@ _EPILOG = """\
 examples:
   python -m benchmarks stages --release build/releases/tiny --json stages.json
       starts the server, times every stage of one request, stops the server
+  python -m benchmarks engines --preset tiny --out docs/results/engines
+      runs every graph in every CPU engine, by turns, and serves the preset
   python -m benchmarks perf-analyzer --url localhost:8001 --concurrency 1:4:1
       drives a running server with NVIDIA's perf_analyzer, from one user to four
   python -m benchmarks gpu --preset llava-med-7b --out docs/results/gpu

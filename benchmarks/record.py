@@ -21,6 +21,7 @@ _PACKAGES = (
     "nvidia-pytriton",
     "onnxruntime",
     "onnxruntime-gpu",
+    "openvino",
     "pillow",
     "tensorrt",
     "torch",

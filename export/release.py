@@ -175,8 +175,9 @@ def _require_place(out: Path, *, replace: bool) -> None:
 def _require_precision(platform: Platform, precision: Precision) -> None:
     if precision is not Precision.FP32 and not platform.has_gpu:
         raise ReleaseError(
-            f"wanted fp32 for the platform {platform.value}, whose CPU engine computes in float32, "
-            f"got {precision.value}: leave --precision out, or choose a GPU platform"
+            f"wanted fp32 for the platform {platform.value}, whose CPU engines round by themselves "
+            f"where that was measured to gain, got {precision.value}: leave --precision out, or "
+            "choose a GPU platform"
         )
 
 

@@ -9,7 +9,7 @@ OrganSegError
 ├── CheckpointError            weights, adapter or context cache that do not fit
 ├── SourceError            weights that could not be had: licence not agreed to, hub out of reach
 ├── ReleaseError               a release folder is missing a part, or a part was changed
-├── EngineError                an engine that TensorRT refuses, or that does not fit this machine
+├── EngineError                an engine that TensorRT refuses, or that this machine has not
 ├── DatasetError               a dataset folder is not laid out as its loader expects
 ├── TrainingOptionError        an option of training makes no sense
 ├── TrainingDivergedError      the loss of a training run is no longer a number
@@ -89,7 +89,9 @@ class ReleaseError(OrganSegError):
 
 
 class EngineError(OrganSegError):
-    """TensorRT refuses a graph, or an engine was built for another TensorRT or GPU."""
+    """TensorRT refuses a graph, or an engine is not this machine's: not installed, or built for
+    another TensorRT, GPU or CPU.
+    """
 
 
 class DatasetError(OrganSegError):

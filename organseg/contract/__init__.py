@@ -4,6 +4,7 @@ Everything that speaks of a tensor (Triton configs, ONNX axes, TensorRT profiles
 `docs/contract.md`, server glue and clients) is rendered from or checked against this package.
 """
 
+from organseg.contract.cpu_engines import CpuEngine
 from organseg.contract.deployment import Platform, StageDeployment, deployment_of
 from organseg.contract.language_model import (
     LanguageModel,
@@ -37,6 +38,7 @@ __all__ = [
     "PROMPT_COUNTS",
     "TINY",
     "Axis",
+    "CpuEngine",
     "DataType",
     "LanguageModel",
     "LanguageModelWeights",

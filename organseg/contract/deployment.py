@@ -1,4 +1,4 @@
-"""The deployment table: how each stage is batched, queued, replicated and threaded.
+"""The deployment table: how each stage is batched, queued, replicated, threaded and run.
 
 One row a stage and platform. The numbers for CPU are for two cores, where the two branches of
 a request share the machine: one thread for each branch, so nothing is oversubscribed.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import Enum
 
+from organseg.contract.cpu_engines import CpuEngine, engines_of
 from organseg.contract.language_model import LanguageModel, Placement, default_weights
 from organseg.contract.models import Model, ModelKind
 from organseg.contract.presets import MEDSAM, Preset
@@ -19,7 +20,7 @@ class Platform(Enum):
     """What runs the exported graphs; the Python stages are the same on all."""
 
     PYTHON = "python"
-    """The Python backend with ONNX Runtime on CPU: what the embedded server has."""
+    """The Python backend with a CPU engine (`cpu_engines`): what the embedded server has."""
     ONNXRUNTIME = "onnxruntime"
     """Triton's ONNX Runtime backend, on a GPU."""
     TENSORRT = "tensorrt"
@@ -57,6 +58,8 @@ class StageDeployment:
     """Whether Triton runs one made-up request at start."""
     language_model: LanguageModel | None = None
     """How the language model is kept, for the stage that has it."""
+    engines: tuple[CpuEngine, ...] = ()
+    """What may run the stage's graph on a CPU, best first; none where Triton or Python runs it."""
 
     @property
     def spreads(self) -> bool:
@@ -80,7 +83,7 @@ _CPU_STAGE = StageDeployment(
 
 
 PATIENT_QUEUE_TIMEOUT_MICROSECONDS = 300_000_000
-"""For the full-size image encoder on a CPU, which takes some ten seconds an image."""
+"""For the full-size image encoder on a CPU, which takes four to ten seconds an image."""
 
 
 def deployment_of(
@@ -122,4 +125,9 @@ def deployment_of(
     both_cores = model.name == "mask_decoder" or (
         full_size_on_cpu and model.name == "image_encoder"
     )
-    return replace(stage, threads=2 if both_cores else 1, queue_delay_microseconds=2_000)
+    return replace(
+        stage,
+        threads=2 if both_cores else 1,
+        queue_delay_microseconds=2_000,
+        engines=engines_of(preset, model),
+    )

@@ -71,15 +71,16 @@ def _tensor_table(role: str, tensors: Iterable[Tensor]) -> str:
 def _deployment_table(preset: Preset) -> str:
     lines = [
         f"### `{preset.name}`: at most {preset.max_batch} requests a batch\n",
-        "| model | platform | placed on | weights | instances | threads | waits for company "
-        "| rejects after |",
-        "|---|---|---|---|---|---|---|---|",
+        "| model | platform | placed on | engines, best first | weights | instances | threads "
+        "| waits for company | rejects after |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for model in models_of(preset):
         for platform in Platform:
             row = deployment_of(preset, platform, model)
             lines.append(
                 f"| {model.name} | {platform.value} | {'GPU' if row.on_gpu else 'CPU'} "
+                f"| {', '.join(engine.value for engine in row.engines)} "
                 f"| {row.language_model.weights.value if row.language_model else ''} "
                 f"| {row.instances} | {row.threads} "
                 f"| {row.queue_delay_microseconds / 1000:g} ms "

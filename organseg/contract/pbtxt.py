@@ -12,6 +12,7 @@ from typing import Any
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 
+from organseg.contract.cpu_engines import ENGINES_PARAMETER, engines_text
 from organseg.contract.deployment import Platform, StageDeployment, deployment_of
 from organseg.contract.language_model import LanguageModel
 from organseg.contract.models import (
@@ -101,6 +102,8 @@ def model_config(
     _set_parameter(message, "preset", preset.name)
     if message.backend == "python":
         _set_parameter(message, "threads", str(deployment.threads))
+        if deployment.engines:
+            _set_parameter(message, ENGINES_PARAMETER, engines_text(deployment.engines))
     elif message.backend == "onnxruntime":
         _set_parameter(message, "intra_op_thread_count", str(deployment.threads))
     if deployment.language_model:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from organseg.contract import LanguageModel, Model, Preset, model_of
+from organseg.contract import CpuEngine, LanguageModel, Model, Preset, model_of
 
 Arrays = dict[str, npt.NDArray[Any]]
 """Tensors by name, each with the batch axis in front."""
@@ -35,6 +35,8 @@ class StageContext:
     """Where it runs, as torch names devices."""
     language_model: LanguageModel | None = None
     """How the language model is kept, where the stage's config says so."""
+    engines: tuple[CpuEngine, ...] = (CpuEngine.ONNXRUNTIME,)
+    """What may run its graph, best first; of no meaning for a stage without one."""
 
 
 @dataclass(frozen=True)

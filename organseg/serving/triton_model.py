@@ -19,6 +19,7 @@ from organseg.contract import (
     preset_by_name,
 )
 from organseg.errors import ContractError, InvalidInputError, OrganSegError
+from organseg.serving.engine_choice import engines_for
 from organseg.serving.stage import Arrays, Stage, StageContext, StageRequest
 from organseg.serving.threads import engine_threads
 
@@ -79,6 +80,7 @@ def _context(args: dict[str, str]) -> StageContext:
         preset=preset_by_name(parameters["preset"]),
         folder=Path(args["model_repository"]) / args["model_version"],
         threads=engine_threads(parameters),
+        engines=engines_for(args["model_name"], parameters),
         device=f"cuda:{args['model_instance_device_id']}" if on_gpu else "cpu",
         language_model=language_model_in(parameters),
     )

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from organseg.contract import CpuEngine
 from organseg.errors import ServerStartError
 from organseg.serving.embedded import LogLevel, ServerOptions
 from organseg.serving.embedded.installation import Installation
 from organseg.serving.embedded.invocation import server_command, server_environment
 from organseg.serving.embedded.ports import Endpoints
+from organseg.serving.engine_choice import ENGINE_VARIABLE
 from organseg.serving.threads import THREADS_VARIABLE
 
 TRITON = Installation(
@@ -103,3 +105,9 @@ def test_threads_reach_the_numeric_libraries() -> None:
     environment = server_environment(TRITON, [], ServerOptions(threads=3), {})
     assert environment["OMP_NUM_THREADS"] == environment["MKL_NUM_THREADS"] == "3"
     assert environment[THREADS_VARIABLE] == "3"
+
+
+def test_the_users_engine_reaches_every_model_and_without_one_the_table_holds() -> None:
+    chosen = server_environment(TRITON, [], ServerOptions(engine=CpuEngine.OPENVINO), {})
+    assert chosen[ENGINE_VARIABLE] == "openvino"
+    assert ENGINE_VARIABLE not in server_environment(TRITON, [], ServerOptions(), {})

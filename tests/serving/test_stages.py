@@ -9,9 +9,8 @@ import pytest
 
 from constructed import PICTURES, QUESTIONS, constructed_checkpoint
 from organseg.contract import CONTRACT_PARAMETER, CONTRACT_VERSION, TINY, models_of
-from organseg.errors import ContractError, ImageError, InvalidInputError, ReleaseError
+from organseg.errors import ContractError, ImageError, InvalidInputError
 from organseg.imaging.decoding import decode_image
-from organseg.serving.graph_session import GraphSession
 from organseg.serving.stage import Arrays, Stage, StageContext, StageRequest
 from organseg.serving.stages.gate import GateStage
 from organseg.serving.stages.graph import ExtractorsStage, ImageEncoderStage, MaskDecoderStage
@@ -120,15 +119,6 @@ def test_preprocess_refuses_batches_and_foreign_contracts(stages):
     assert isinstance(stages["preprocess"].run([foreign])[0], ContractError)
     own = client_request(PICTURES[0], "spleen", **{CONTRACT_PARAMETER: CONTRACT_VERSION})
     assert isinstance(stages["preprocess"].run([own])[0], dict)
-
-
-def test_a_damaged_graph_is_named_when_it_is_loaded(release, tmp_path):
-    folder = tmp_path / "image_encoder" / "1"
-    folder.mkdir(parents=True)
-    whole = (release / "models" / "image_encoder" / "1" / "model.onnx").read_bytes()
-    (folder / "model.onnx").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ReleaseError, match="export the release again"):
-        GraphSession(folder / "model.onnx", threads=1)
 
 
 def test_a_foreign_errors_own_words_never_leave_the_process():

@@ -8,7 +8,7 @@ import signal
 from pathlib import Path
 from types import FrameType
 
-from organseg.contract import Platform
+from organseg.contract import CpuEngine, Platform
 from organseg.errors import ServerFaultError, ServerStartError
 from organseg.serving.embedded import options as defaults
 from organseg.serving.embedded.options import LogLevel, ServerOptions
@@ -61,6 +61,11 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         help="most threads of the numeric libraries in one model (default: as the model says)",
     )
     parser.add_argument(
+        "--engine",
+        choices=[engine.value for engine in CpuEngine],
+        help="what runs every graph (default: as each model says); bf16 where rounding is allowed",
+    )
+    parser.add_argument(
         "--ready-timeout",
         type=float,
         default=defaults.DEFAULT_READY_TIMEOUT_S,
@@ -94,6 +99,7 @@ def serve(arguments: argparse.Namespace) -> int:
         http_port=arguments.http_port,
         metrics_port=arguments.metrics_port,
         threads=arguments.threads,
+        engine=CpuEngine(arguments.engine) if arguments.engine else None,
         ready_timeout_s=arguments.ready_timeout,
         stop_timeout_s=arguments.stop_timeout,
         log_level=LogLevel(arguments.log_level),

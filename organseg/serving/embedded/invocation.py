@@ -14,6 +14,7 @@ from pathlib import Path
 from organseg.serving.embedded.installation import Installation
 from organseg.serving.embedded.options import LogLevel, ServerOptions
 from organseg.serving.embedded.ports import Endpoints
+from organseg.serving.engine_choice import ENGINE_VARIABLE
 from organseg.serving.threads import THREADS_VARIABLE
 
 ADMIN_HEADER = "organseg-admin-key"
@@ -91,6 +92,8 @@ def server_environment(
     if options.threads is not None:
         variables = (THREADS_VARIABLE, *_THREAD_VARIABLES)
         environment.update(dict.fromkeys(variables, str(options.threads)))
+    if options.engine is not None:
+        environment[ENGINE_VARIABLE] = options.engine.value
     return environment
 
 

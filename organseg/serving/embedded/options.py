@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from organseg.contract import CpuEngine
 from organseg.errors import ServerStartError
 
 DEFAULT_HOST = "127.0.0.1"
@@ -43,6 +44,8 @@ class ServerOptions:
     """Port of the Prometheus metrics; 0 picks a free one."""
     threads: int | None = None
     """Most threads of the numeric libraries in one model; None leaves it to each model."""
+    engine: CpuEngine | None = None
+    """What runs every graph; None leaves it to each model."""
     ready_timeout_s: float = DEFAULT_READY_TIMEOUT_S
     """How long loading and the first inference may take together, seconds."""
     stop_timeout_s: int = DEFAULT_STOP_TIMEOUT_S

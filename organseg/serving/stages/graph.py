@@ -6,7 +6,7 @@ On the platforms `onnxruntime` and `tensorrt` Triton runs the same graphs by its
 from __future__ import annotations
 
 from organseg.contract import Platform
-from organseg.serving.graph_session import GraphSession
+from organseg.serving.engine_choice import load_graph
 from organseg.serving.stage import Arrays, BatchStage, StageContext
 
 
@@ -14,14 +14,14 @@ class GraphStage(BatchStage):
     """A stage that is one graph."""
 
     def __init__(self, context: StageContext) -> None:
-        """Loads the graph of the version folder."""
+        """Loads the graph of the version folder, in the first engine that is there."""
         super().__init__(context)
         graph = context.folder / Platform.PYTHON.graph_file
-        self._session = GraphSession(graph, threads=context.threads)
+        self._graph = load_graph(graph, context.engines, threads=context.threads)
 
     def infer(self, inputs: Arrays) -> Arrays:
         """Runs the graph on a batch."""
-        return self._session.infer(inputs)
+        return self._graph.infer(inputs)
 
 
 class ImageEncoderStage(GraphStage):

@@ -1,4 +1,4 @@
-"""Runs an exported graph on the CPU by ONNX Runtime, for the Python backend."""
+"""Runs an exported graph on the CPU by ONNX Runtime, in float32."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from pathlib import Path
 
 import onnxruntime
 
-from organseg.contract import CONTRACT_PARAMETER, CONTRACT_VERSION
-from organseg.errors import ReleaseError
+from organseg.contract import CONTRACT_PARAMETER
+from organseg.serving.graph_engine import damaged_graph, require_contract
 from organseg.serving.stage import Arrays
 
 
-class GraphSession:
-    """One graph, loaded once; safe to call from one thread at a time."""
+class OnnxRuntimeGraph:
+    """A `GraphEngine` of ONNX Runtime."""
 
     def __init__(self, path: Path, *, threads: int) -> None:
         """Loads a graph.
@@ -33,16 +33,9 @@ class GraphSession:
                 str(path), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # onnxruntime's errors share no base class
-            raise ReleaseError(
-                f"wanted an ONNX graph in {path.parent.parent.name}/{path.name}, could not load "
-                f"it ({type(error).__name__}): export the release again"
-            ) from error
-        recorded = self._session.get_modelmeta().custom_metadata_map.get(CONTRACT_PARAMETER)
-        if recorded != CONTRACT_VERSION:
-            raise ReleaseError(
-                f"wanted a graph of contract version {CONTRACT_VERSION}, got {recorded} in "
-                f"{path.parent.parent.name}: export the release again"
-            )
+            raise damaged_graph(path, error) from error
+        metadata = self._session.get_modelmeta().custom_metadata_map
+        require_contract(metadata.get(CONTRACT_PARAMETER), path)
         self._outputs = [output.name for output in self._session.get_outputs()]
 
     def infer(self, inputs: Arrays) -> Arrays:
