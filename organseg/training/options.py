@@ -226,7 +226,7 @@ class CalibrationOptions:
 
     slices: int = 600
     """Validation slices looked at."""
-    acceptance: float = 0.95
+    acceptance: float = 0.975
     """Share of organ questions that must not be rejected."""
     presence_acceptance: float = 0.95
     """Share of present organs that must be offered."""
