@@ -43,17 +43,17 @@ def load_graph(path: Path, engines: Sequence[CpuEngine], *, threads: int) -> Gra
         EngineError: the machine has none of them.
         ReleaseError: the file is missing, damaged, or of another contract version.
     """
-    missing: list[EngineError] = []
+    missing: list[str] = []
     for engine in engines:
         try:
             graph = load_with(engine, path, threads=threads)
         except EngineError as error:
-            missing.append(error)
+            missing.append(str(error))
             continue
-        for reason in missing:
+        for reason in dict.fromkeys(missing):
             _LOG.warning("%s runs by %s: %s", path.parent.parent.name, engine.value, reason)
         return graph
-    raise EngineError("; ".join(map(str, missing)))
+    raise EngineError("; ".join(dict.fromkeys(missing)))
 
 
 def load_with(engine: CpuEngine, path: Path, *, threads: int) -> GraphEngine:
