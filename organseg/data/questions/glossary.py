@@ -12,6 +12,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from organseg.data.questions.loader import BUILT_IN_FOLDER
 from organseg.errors import DatasetError
@@ -77,15 +78,7 @@ def load_glossary(path: Path = GLOSSARY_FILE) -> Glossary:
     Raises:
         DatasetError: the file is not laid out as `files/README.md` says.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DatasetError(f"wanted a glossary in {path.name}, got {error}: mend it") from error
-    if set(content) != _FIELDS:
-        raise DatasetError(
-            f"wanted the fields {', '.join(sorted(_FIELDS))} in {path.name}, got "
-            f"{', '.join(sorted(content))}: see README.md beside it"
-        )
+    content = read_fields(path, _FIELDS)
     demand_slots(content["templates"], ("{term}",), path)
     demand_slots(content["templates_two"], ("{a}", "{b}"), path)
     return Glossary(
@@ -94,6 +87,20 @@ def load_glossary(path: Path = GLOSSARY_FILE) -> Glossary:
         templates_two=tuple(content["templates_two"]),
         sentences=tuple(content["sentences"]),
     )
+
+
+def read_fields(path: Path, fields: frozenset[str]) -> dict[str, Any]:
+    """What a file holds; raises `DatasetError` unless it is JSON with just these fields."""
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"wanted texts in {path.name}, got {error}: mend it") from error
+    if set(content) != fields:
+        raise DatasetError(
+            f"wanted the fields {', '.join(sorted(fields))} in {path.name}, got "
+            f"{', '.join(sorted(content))}: see README.md beside it"
+        )
+    return content
 
 
 def texts_by_topic(

@@ -9,15 +9,18 @@ alone.
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from organseg.data.questions.glossary import Composed, demand_slots, texts_by_topic
+from organseg.data.questions.glossary import (
+    Composed,
+    demand_slots,
+    read_fields,
+    texts_by_topic,
+)
 from organseg.data.questions.loader import BUILT_IN_FOLDER
-from organseg.errors import DatasetError
 
 PHRASES_FILE = BUILT_IN_FOLDER / "phrases.json"
 """The phrases that come with the package."""
@@ -106,15 +109,7 @@ def load_phrases(path: Path = PHRASES_FILE) -> Phrases:
     Raises:
         DatasetError: the file is not laid out as `files/README.md` says.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DatasetError(f"wanted phrases in {path.name}, got {error}: mend it") from error
-    if set(content) != _FIELDS:
-        raise DatasetError(
-            f"wanted the fields {', '.join(sorted(_FIELDS))} in {path.name}, got "
-            f"{', '.join(sorted(content))}: see README.md beside it"
-        )
+    content = read_fields(path, _FIELDS)
     for field, slots in _SLOTS.items():
         demand_slots(content[field], slots, path)
     return Phrases(
