@@ -78,7 +78,12 @@ class Steps:
             files = {path.name: file_sha256(path) for path in sorted(making.iterdir())}
             record = json.dumps({**wanted, "files": files}, indent=2)
             (making / RECORD_FILE).write_text(record + "\n", encoding="utf-8")
-            making.rename(place)
+            try:
+                making.rename(place)
+            except OSError:
+                # Another export has made the same meanwhile.
+                if not _is_whole(place):
+                    raise
         self._forget_oldest(name)
         return place
 

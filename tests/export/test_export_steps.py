@@ -72,6 +72,18 @@ def test_a_kept_result_that_was_damaged_is_made_anew(steps):
     assert work.done == 3
 
 
+def test_two_exports_that_make_the_same_at_once_share_it(steps):
+    other = Steps(steps.folder, Progress(quiet=True))
+
+    def make_beside(folder: Path) -> None:
+        (folder / "made").write_text("mine")
+        other.result("bake", {}, lambda own: (own / "made").write_text("theirs"))
+
+    kept = steps.result("bake", {}, make_beside)
+    assert (kept / "made").read_text() == "theirs"
+    assert [path.name for path in steps.folder.iterdir()] == [kept.name]
+
+
 def test_a_step_that_fails_leaves_nothing(steps):
     def fail(folder: Path) -> None:
         (folder / "half").write_text("")
