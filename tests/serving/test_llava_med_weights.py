@@ -88,6 +88,7 @@ def test_a_spread_model_without_gpus_is_refused_with_the_remedy(release):
 def triton_arguments(kind: str, **parameters: str) -> dict[str, str]:
     values = {key: {"string_value": value} for key, value in parameters.items()}
     return {
+        "model_name": "llava_med",
         "model_config": json.dumps({"parameters": values}),
         "model_instance_kind": kind,
         "model_instance_device_id": "1",
