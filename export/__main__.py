@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import errno
+import re
 import sys
 from pathlib import Path
 
 import numpy as np
+from safetensors import SafetensorError
 
 from export.language_model_options import add_options, chosen_language_model
 from export.source_options import add_source_options, read_parts
@@ -105,11 +107,11 @@ def main(arguments: list[str] | None = None) -> int:
     except OrganSegError as error:
         print(f"export: {error}", file=sys.stderr)
         return 1
-    except OSError as error:
-        if error.errno not in _NO_ROOM:
+    except (OSError, SafetensorError) as error:
+        if _errno(error) not in _NO_ROOM:
             raise
         print(
-            f"export: wanted room on the disk for the release, got {error.strerror}: make room and "
+            f"export: wanted room on the disk for the release, got {error}: make room and "
             "run the same command again; it goes on where it stopped, and earlier releases are "
             "as they were",
             file=sys.stderr,
@@ -119,6 +121,14 @@ def main(arguments: list[str] | None = None) -> int:
         print("\nexport: stopped; run the same command again to go on", file=sys.stderr)
         return 130
     return 0
+
+
+def _errno(error: OSError | SafetensorError) -> int | None:
+    """The system's number for an error; safetensors has it in its words alone."""
+    if isinstance(error, OSError):
+        return error.errno
+    found = re.search(r"os error (\d+)", str(error))
+    return int(found[1]) if found else None
 
 
 def _export(options: argparse.Namespace) -> None:

@@ -141,8 +141,8 @@ def test_an_export_that_was_killed_goes_on_and_leaves_earlier_releases_alone(tmp
     earlier.mkdir()
     (earlier / "manifest.json").write_text("as it was")
     command = [*EXPORT, "--out", str(out)]
-    log = (tmp_path / "log").open("w")
-    process = subprocess.Popen(command, cwd=ROOT, stderr=log, stdout=log)
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(command, cwd=ROOT, stderr=log, stdout=log)
     deadline = time.monotonic() + 200
     # Killed while it makes the second graph, so that one is whole and one is half made.
     while not (list(kept.glob("export-image_encoder-*")) and list(kept.glob(".making-*"))):
