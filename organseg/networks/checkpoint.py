@@ -175,6 +175,8 @@ def load_vision_language(
             f"unexpected ({sorted(report['unexpected_keys'])[:3]}): convert the checkpoint again"
         )
     check_sizes(llava.config, size)
+    # A path of this machine, which PEFT would write into an adapter.
+    llava.name_or_path = ""
     prompts = PromptBuilder(
         load_tokenizer(folder / TOKENIZER_FILE),
         bos_id=llava.config.text_config.bos_token_id,

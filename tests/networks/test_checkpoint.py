@@ -14,6 +14,7 @@ from organseg.errors import CheckpointError
 from organseg.imaging.decoding import decode_image
 from organseg.networks.build import build_checkpoint
 from organseg.networks.checkpoint import load_checkpoint, save_checkpoint
+from organseg.networks.lora import add_lora
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +73,16 @@ def test_heads_refuse_a_cache_of_another_text_encoder(saved, tmp_path):
     )
     with pytest.raises(CheckpointError, match="text encoder"):
         load_checkpoint(copied, TINY)
+
+
+def test_no_path_of_this_machine_is_written_into_a_checkpoint(tmp_path):
+    save_checkpoint(build_checkpoint(TINY, seed=0), tmp_path / "base")
+    loaded = load_checkpoint(tmp_path / "base", TINY)
+    loaded.organ_seg.vision_language.llava = add_lora(loaded.organ_seg.vision_language.llava)
+    save_checkpoint(loaded, tmp_path / "adapted")
+    written = [path for path in (tmp_path / "adapted").rglob("*.json") if path.is_file()]
+    assert "adapter_config.json" in {path.name for path in written}
+    assert not [path.name for path in written if str(tmp_path) in path.read_text()]
 
 
 def test_saving_a_plain_model_takes_an_earlier_adapter_away(saved, tmp_path):
