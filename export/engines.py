@@ -12,9 +12,9 @@ from organseg.contract import Model, Preset
 from organseg.contract.engines import tensorrt_profile
 from organseg.contract.pbtxt import with_engine
 from organseg.errors import EngineError
+from organseg.file_hash import file_sha256
 from organseg.serving.engine_cards import EngineCard, engine_file, write_card
 from organseg.serving.gpu_machine import Gpu, listed, release_of, this_machine
-from organseg.serving.manifest import file_sha256
 
 
 @dataclass(frozen=True)

@@ -25,10 +25,10 @@ from export.samples import inputs_of
 from export.steps import Steps
 from organseg.contract import CONTRACT_PARAMETER, CONTRACT_VERSION, Model, Platform, Preset
 from organseg.contract.engines import tensorrt_profile
+from organseg.file_hash import file_sha256
 from organseg.networks.checkpoint import Checkpoint
 from organseg.networks.fingerprint import weights_sha256
 from organseg.networks.stages import graph_modules
-from organseg.serving.manifest import file_sha256
 
 GRAPH_FILE = Platform.PYTHON.graph_file
 PARITY_FILE = "parity.json"

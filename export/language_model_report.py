@@ -8,13 +8,11 @@ the record, and PRESET.md, rendered from it.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import onnx
 
@@ -25,10 +23,10 @@ from export.language_model import served_as
 from export.parity import cpu_sessions
 from export.precision import Precision, lower
 from export.progress import Progress
+from export.report_files import Record, report_parser, run_report
 from export.samples import flow_inputs, inputs_of
-from organseg.contract import PRESETS, LanguageModelWeights, graph_stages, preset_by_name
-from organseg.errors import OrganSegError, ReleaseError
-from organseg.evaluation.provenance import describe_run
+from organseg.contract import LanguageModelWeights, graph_stages, preset_by_name
+from organseg.errors import ReleaseError
 from organseg.networks.checkpoint import Checkpoint, load_checkpoint
 from organseg.networks.lora import merge_adapter
 from organseg.networks.stages import graph_modules
@@ -42,33 +40,18 @@ HALF_PRECISION = (
     LanguageModelWeights.INT8,
 )
 """Weights that are also asked beside graphs in half precision."""
-Record = dict[str, Any]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measures and writes; gives the exit status."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    parser = argparse.ArgumentParser(
-        prog="python -m export.language_model_report", description=__doc__.splitlines()[0]
-    )
-    parser.add_argument("--preset", choices=PRESETS, default="tiny", help="the sizes")
+    parser = report_parser("export.language_model_report", __doc__.splitlines()[0])
     parser.add_argument("--checkpoint", type=Path, help="folder with trained weights")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the two files")
-    options = parser.parse_args(given)
-    try:
-        preset = preset_by_name(options.preset)
-        folder = options.checkpoint or SHIPPED / preset.name
-        record = measure(load_checkpoint(folder, preset), Progress())
-    except OrganSegError as error:
-        print(f"language_model_report: {error}", file=sys.stderr)
-        return 1
-    record["provenance"] = describe_run(given, "export.language_model_report", PACKAGES)
-    options.out.mkdir(parents=True, exist_ok=True)
-    path = options.out / f"{options.preset}.json"
-    path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    path.with_suffix(".md").write_text(render(record), encoding="utf-8")
-    print(path.with_suffix(".md"))
-    return 0
+    return run_report(parser, arguments, _measure_weights, render, PACKAGES)
+
+
+def _measure_weights(options: argparse.Namespace) -> Record:
+    preset = preset_by_name(options.preset)
+    return measure(load_checkpoint(options.checkpoint or SHIPPED / preset.name, preset), Progress())
 
 
 def measure(checkpoint: Checkpoint, progress: Progress) -> Record:

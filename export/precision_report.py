@@ -7,8 +7,6 @@ notice of a release. Writes PRESET.json, the record, and PRESET.md, rendered fro
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 import tempfile
 import time
@@ -16,7 +14,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import onnx
 from torch import Tensor
@@ -27,12 +24,12 @@ from export.graphs import export_graph
 from export.parity import compare_graph, cpu_sessions
 from export.precision import Precision, lower
 from export.progress import Progress
+from export.report_files import Record, report_parser, run_report
 from export.samples import flow_inputs, inputs_of
 from export.tensorrt_plans import TENSORRT_RTX, compile_plan, load_library
-from organseg.contract import PRESETS, Model, Preset, graph_stages, preset_by_name
+from organseg.contract import Model, Preset, graph_stages, preset_by_name
 from organseg.contract.engines import tensorrt_profile
-from organseg.errors import EngineError, OrganSegError
-from organseg.evaluation.provenance import describe_run
+from organseg.errors import EngineError
 from organseg.networks.build import build_checkpoint
 from organseg.networks.checkpoint import Checkpoint, load_checkpoint
 from organseg.networks.lora import merge_adapter
@@ -42,30 +39,18 @@ CAPABILITIES = ("8.6", "8.9")
 """Compute capabilities that graphs are compiled for: Ampere (A10) and Ada (L4)."""
 PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime", "tensorrt_rtx_cu13", "numpy")
 """Packages whose versions a record names."""
-Record = dict[str, Any]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measures and writes; gives the exit status."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    parser = argparse.ArgumentParser(
-        prog="python -m export.precision_report", description=__doc__.splitlines()[0]
+    parser = report_parser("export.precision_report", __doc__.splitlines()[0])
+    return run_report(
+        parser,
+        arguments,
+        lambda options: measure(preset_by_name(options.preset), Progress()),
+        render,
+        PACKAGES,
     )
-    parser.add_argument("--preset", choices=PRESETS, default="tiny", help="the sizes")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the two files")
-    options = parser.parse_args(given)
-    try:
-        record = measure(preset_by_name(options.preset), Progress())
-    except OrganSegError as error:
-        print(f"precision_report: {error}", file=sys.stderr)
-        return 1
-    record["provenance"] = describe_run(given, "export.precision_report", PACKAGES)
-    options.out.mkdir(parents=True, exist_ok=True)
-    path = options.out / f"{options.preset}.json"
-    path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    path.with_suffix(".md").write_text(render(record), encoding="utf-8")
-    print(path.with_suffix(".md"))
-    return 0
 
 
 def measure(preset: Preset, progress: Progress) -> Record:

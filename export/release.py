@@ -44,11 +44,12 @@ from organseg.contract import (
 from organseg.contract.checker import check_graph
 from organseg.contract.pbtxt import render_configs, warm_up_files
 from organseg.errors import ReleaseError
+from organseg.file_hash import file_sha256
 from organseg.networks import context_cache
 from organseg.networks.checkpoint import VISION_LANGUAGE_FOLDER, Checkpoint, save_vision_language
 from organseg.networks.fingerprint import weights_sha256
 from organseg.networks.lora import merge_adapter
-from organseg.serving.manifest import MANIFEST_NAME, MODELS_FOLDER, file_sha256, write_manifest
+from organseg.serving.manifest import MANIFEST_NAME, MODELS_FOLDER, write_manifest
 
 TEMPLATE = Path(__file__).resolve().parent.parent / "model_repository"
 """The checkout's model repository: where each stage's `model.py` comes from."""
@@ -111,7 +112,8 @@ def write_release(
             merge_adapter(checkpoint.organ_seg.vision_language)
         with progress.step("write configs"):
             _write_configs(models, preset, platform, served)
-        _put_language_model(steps, checkpoint, models, stored_type(language_model))
+        language_sha256 = weights_sha256(checkpoint.organ_seg.vision_language)
+        _put_language_model(steps, checkpoint, language_sha256, models, stored_type(language_model))
         checkpoint.cache.save(models / "gate" / VERSION_FOLDER / context_cache.FILE_NAME)
         graphs, records = _graphs(steps, checkpoint, precision)
         for name, graph in graphs.items():
@@ -119,7 +121,7 @@ def write_release(
         below_bar = _is_below_bar(lambda: require_parity(records), allowed=accept_below_bar)
         accepted = None
         if checkpoint.card.trained and (precision is not Precision.FP32 or language_model):
-            accepted = found = _ask(steps, checkpoint, graphs, precision, served)
+            accepted = found = _ask(steps, checkpoint, language_sha256, graphs, precision, served)
             below_bar |= _is_below_bar(lambda: require_acceptance(found), allowed=accept_below_bar)
         for model in graph_stages(preset):
             made = graphs[model.name].parent
@@ -196,6 +198,7 @@ def _is_below_bar(require: Callable[[], None], *, allowed: bool) -> bool:
 def _ask(
     steps: Steps,
     checkpoint: Checkpoint,
+    language_sha256: str,
     graphs: Mapping[str, Path],
     precision: Precision,
     served: LanguageModel,
@@ -209,8 +212,9 @@ def _ask(
         found = accept(organ_seg, cpu_sessions(own), thresholds, served=language)
         (folder / _ACCEPTANCE_FILE).write_text(json.dumps(asdict(found)), encoding="utf-8")
 
+    # The graphs' own weights are told by their metadata.
     inputs = {
-        "weights": weights_sha256(organ_seg),
+        "weights": language_sha256,
         "thresholds": repr(thresholds),
         "graphs": {name: file_sha256(graph) for name, graph in graphs.items()},
         "language model": served.weights.value,
@@ -243,12 +247,16 @@ def _write_configs(
 
 
 def _put_language_model(
-    steps: Steps, checkpoint: Checkpoint, models: Path, dtype: torch.dtype | None
+    steps: Steps,
+    checkpoint: Checkpoint,
+    language_sha256: str,
+    models: Path,
+    dtype: torch.dtype | None,
 ) -> None:
     vision_language = checkpoint.organ_seg.vision_language
     llava: Any = vision_language.llava
     inputs = {
-        "weights": weights_sha256(vision_language),
+        "weights": language_sha256,
         "config": llava.config.to_json_string(),
         "tokenizer": vision_language.prompts.tokenizer.to_str(),
         "type": str(dtype),

@@ -22,8 +22,7 @@ from typing import Any
 import onnxruntime
 
 from export.progress import Progress
-from organseg.errors import ReleaseError
-from organseg.serving.manifest import file_sha256
+from organseg.file_hash import file_sha256
 
 TOOLS = ("torch", "onnx", "onnxscript", "onnxruntime", "transformers", "peft", "numpy")
 """The packages that graphs are made by: another version makes every step anew."""
@@ -132,7 +131,7 @@ def _is_whole(place: Path) -> bool:
     try:
         files = json.loads((place / RECORD_FILE).read_text(encoding="utf-8"))["files"]
         return all(file_sha256(place / name) == found for name, found in files.items())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ReleaseError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
 
 

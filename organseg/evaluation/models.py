@@ -12,7 +12,7 @@ from organseg.contract.presets import preset_by_name
 from organseg.evaluation.baselines import Predictor, Segmenter
 from organseg.evaluation.calibration import SIMILARITY_TEMPERATURE
 from organseg.evaluation.predictors import ReferencePredictor, ServerPredictor
-from organseg.evaluation.provenance import file_sha256
+from organseg.file_hash import file_sha256
 
 if TYPE_CHECKING:
     from organseg.networks.checkpoint import Checkpoint

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 import re
@@ -16,7 +15,7 @@ from pathlib import Path
 import organseg
 from organseg.contract import CONTRACT_VERSION
 
-__all__ = ["describe_run", "file_sha256", "without_folders"]
+__all__ = ["describe_run", "without_folders"]
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
 _PACKAGES = ("numpy", "scipy", "scikit-image", "torch", "transformers", "tritonclient")
@@ -51,15 +50,6 @@ def describe_run(
 def without_folders(text: str) -> str:
     """The text with each path cut to its last name: `scan:/a/b.nii,c/d` to `scan:b.nii,d`."""
     return re.sub(r"[^,:=]*/([^,:=/]+)/*", r"\1", text)
-
-
-def file_sha256(path: Path) -> str:
-    """The hash of a file's bytes, hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while chunk := stream.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _without_host(argument: str, before: str) -> str:

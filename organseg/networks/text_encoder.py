@@ -7,7 +7,6 @@ cache and to train, never to serve.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from organseg.errors import CheckpointError
+from organseg.file_hash import file_sha256
 
 ENCODER_NAME = "all-MiniLM-L6-v2"
 """The encoder's published name, as a cache records it."""
@@ -36,8 +36,7 @@ def encoder_folder() -> Path:
 
 def encoder_sha256() -> str:
     """The hash of the encoder's weight file: what makes two encoders the same."""
-    weights = (encoder_folder() / "model.safetensors").read_bytes()
-    return hashlib.sha256(weights).hexdigest()
+    return file_sha256(encoder_folder() / "model.safetensors")
 
 
 def embed(sentences: Sequence[str]) -> npt.NDArray[np.float32]:

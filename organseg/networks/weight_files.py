@@ -6,7 +6,6 @@ a folder that lacks a part is refused at once and by name, not after minutes of 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterator
@@ -20,12 +19,12 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from organseg.errors import CheckpointError
+from organseg.file_hash import file_sha256
 
 SHARD_INDEX = "model.safetensors.index.json"
 """Names the file of every tensor of a sharded checkpoint."""
 _SHARD_NAME = re.compile(r"(.*)-(\d{5})-of-(\d{5})\.safetensors")
 _NAMED_AT_MOST = 3
-_CHUNK_BYTES = 1 << 20
 
 
 def shard_paths(folder: Path) -> list[Path]:
@@ -177,14 +176,10 @@ def sha256_of(path: Path) -> str:
     Raises:
         CheckpointError: the file cannot be read.
     """
-    digest = hashlib.sha256()
     try:
-        with path.open("rb") as stream:
-            while chunk := stream.read(_CHUNK_BYTES):
-                digest.update(chunk)
+        return file_sha256(path)
     except OSError as error:
         raise CheckpointError(
             f"wanted to read {path}, could not ({type(error).__name__}): check that it is there "
             "and may be read"
         ) from error
-    return digest.hexdigest()

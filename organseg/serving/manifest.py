@@ -7,7 +7,6 @@ The hashes find damage, mix-ups and edits; they are not a signature.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import tempfile
@@ -19,6 +18,7 @@ from typing import Any
 
 from organseg.contract import CONTRACT_VERSION
 from organseg.errors import ReleaseError
+from organseg.file_hash import file_sha256
 
 MANIFEST_NAME = "manifest.json"
 MODELS_FOLDER = "models"
@@ -28,7 +28,6 @@ SCHEMA_VERSION = 3
 # source that is hashed; like the rest of the manifest, leaving them out guards against damage and
 # mix-ups, not against somebody who may write to the release.
 _BYTE_CODE_FOLDER = "__pycache__"
-_CHUNK_BYTES = 1 << 20
 _NAMED_AT_MOST = 5
 _REMEDY = "export it again with `python -m export --preset … --platform … --out DIR`"
 
@@ -104,7 +103,7 @@ def write_manifest(
         tools=dict(sorted(tools.items())),
         parity=tuple(dict(record) for record in parity),
         sources=tuple(dict(record) for record in sources),
-        files={path: file_sha256(release_dir / path) for path in _list_files(release_dir)},
+        files={path: _hash_of(release_dir / path) for path in _list_files(release_dir)},
     )
     document = {"schema": SCHEMA_VERSION, **asdict(manifest)}
     _write_atomically(release_dir / MANIFEST_NAME, json.dumps(document, indent=2) + "\n")
@@ -155,7 +154,7 @@ def verify_release(release_dir: Path) -> Manifest:
     changed = sorted(
         path
         for path, expected in manifest.files.items()
-        if path in present and file_sha256(release_dir / path) != expected
+        if path in present and _hash_of(release_dir / path) != expected
     )
     findings = [
         f"{label}: {_name_some(paths)}"
@@ -256,19 +255,14 @@ def _list_files(release_dir: Path) -> list[str]:
     return sorted(found)
 
 
-def file_sha256(path: Path) -> str:
-    """The hash of a file's bytes; raises `ReleaseError` where it cannot be read."""
-    digest = hashlib.sha256()
+def _hash_of(path: Path) -> str:
     try:
-        with path.open("rb") as stream:
-            while chunk := stream.read(_CHUNK_BYTES):
-                digest.update(chunk)
+        return file_sha256(path)
     except OSError as error:
         raise ReleaseError(
             f"cannot read {path.name} of the release ({type(error).__name__}): "
             "give this user the right to read it"
         ) from None
-    return digest.hexdigest()
 
 
 def _name_some(paths: Iterable[str]) -> str:

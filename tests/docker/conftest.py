@@ -8,14 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from docker_context import REPO_ROOT
+from entry_points import CONFINED_SCRATCH, write_program
 
 from organseg.contract import CONTRACT_VERSION
 from organseg.serving.manifest import write_manifest
-
-REPO_ROOT = Path(__file__).resolve().parents[2]
-
-CONFINED_SCRATCH = "/mnt"
-"""The folder for scratch files of a confined program: empty, and no program may lie in it."""
 
 # A mount namespace of its own where the root is read-only, the scratch folder a tmpfs, /tmp a layer
 # over what lies there (tests keep their files there, and Triton's Python backend writes there), and
@@ -78,9 +75,3 @@ def small_release(tmp_path: Path) -> Path:
     facts = {"preset": "tiny", "platform": "python", "contract_version": CONTRACT_VERSION}
     write_manifest(folder, **facts, trained=False, tools={"toy": "1"})
     return folder
-
-
-def write_program(path: Path, script: str) -> None:
-    """A shell program."""
-    path.write_text(f"#!/bin/sh\n{script}\n")
-    path.chmod(0o755)

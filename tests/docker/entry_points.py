@@ -9,13 +9,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from docker_context import DOCKER
 from tritonclient import grpc
 from tritonclient.utils import InferenceServerException
 
 from organseg.errors import OrganSegError
 from organseg.serving.embedded import EnsembleProbe
 
-DOCKER = Path(__file__).resolve().parents[2] / "docker"
+CONFINED_SCRATCH = "/mnt"
+"""The folder for scratch files of a confined program: empty, and no program may lie in it."""
 DEADLINE_S = 90.0
 _LOOK_EVERY_S = 0.1
 
@@ -77,3 +79,9 @@ def opens_admin_calls(address: str, key: str | None) -> bool:
         return False
     finally:
         client.close()
+
+
+def write_program(path: Path, script: str) -> None:
+    """A shell program."""
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)

@@ -11,23 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from flow_stages import STAGES
 from organseg.contract import TINY
 from organseg.serving.stage import StageContext, StageRequest
-from organseg.serving.stages.gate import GateStage
-from organseg.serving.stages.graph import ExtractorsStage, ImageEncoderStage, MaskDecoderStage
-from organseg.serving.stages.llava_med import LlavaMedStage
-from organseg.serving.stages.postprocess import PostprocessStage
-from organseg.serving.stages.preprocess import PreprocessStage
-
-STAGES = (
-    PreprocessStage,
-    ImageEncoderStage,
-    LlavaMedStage,
-    ExtractorsStage,
-    GateStage,
-    MaskDecoderStage,
-    PostprocessStage,
-)
 
 
 def walk(release: Path, picture: bytes, question: str) -> dict[str, Any]:

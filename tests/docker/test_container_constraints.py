@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import stage_walk
+from docker_context import REPO_ROOT
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from conftest import REPO_ROOT
 from constructed import PICTURES
 
 CONSTRAINTS = REPO_ROOT / "constraints"
@@ -85,7 +85,7 @@ def test_the_stages_answer_alike_under_numpy_2(
 ) -> None:
     picture, out = tmp_path / "picture", tmp_path / "out.npz"
     picture.write_bytes(PICTURES[0])
-    folders = (numpy_2, REPO_ROOT, REPO_ROOT / "client")
+    folders = (numpy_2, REPO_ROOT, REPO_ROOT / "client", REPO_ROOT / "tests")
     subprocess.run(
         [sys.executable, stage_walk.__file__, release, picture, QUESTION, out],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, folders))},

@@ -13,9 +13,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from entry_points import run_entry
+from entry_points import run_entry, write_program
 
-from conftest import write_program
 from export.__main__ import main
 
 

@@ -8,9 +8,16 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from entry_points import DEADLINE_S, opens_admin_calls, run_entry, started, wait_for_answer
+from docker_context import REPO_ROOT
+from entry_points import (
+    CONFINED_SCRATCH,
+    DEADLINE_S,
+    opens_admin_calls,
+    run_entry,
+    started,
+    wait_for_answer,
+)
 
-from conftest import CONFINED_SCRATCH, REPO_ROOT
 from organseg.contract import CONTRACT_VERSION
 from organseg.serving.manifest import write_manifest
 

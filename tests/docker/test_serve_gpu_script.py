@@ -8,9 +8,16 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from entry_points import DEADLINE_S, opens_admin_calls, run_entry, started, wait_for_answer
+from entry_points import (
+    CONFINED_SCRATCH,
+    DEADLINE_S,
+    opens_admin_calls,
+    run_entry,
+    started,
+    wait_for_answer,
+    write_program,
+)
 
-from conftest import CONFINED_SCRATCH, write_program
 from organseg.serving.embedded import ServerOptions
 from organseg.serving.embedded.installation import (
     find_installation,

@@ -8,27 +8,13 @@ import numpy as np
 import pytest
 
 from constructed import PICTURES, QUESTIONS, constructed_checkpoint
+from flow_stages import STAGES
 from organseg.contract import CONTRACT_PARAMETER, CONTRACT_VERSION, TINY, models_of
 from organseg.errors import ContractError, ImageError, InvalidInputError
 from organseg.imaging.decoding import decode_image
 from organseg.serving.stage import Arrays, Stage, StageContext, StageRequest
-from organseg.serving.stages.gate import GateStage
-from organseg.serving.stages.graph import ExtractorsStage, ImageEncoderStage, MaskDecoderStage
-from organseg.serving.stages.llava_med import LlavaMedStage
-from organseg.serving.stages.postprocess import PostprocessStage
-from organseg.serving.stages.preprocess import PreprocessStage
 from organseg.serving.threads import THREADS_VARIABLE, engine_threads
 from organseg.serving.triton_model import error_text
-
-STAGES = (
-    PreprocessStage,
-    ImageEncoderStage,
-    LlavaMedStage,
-    ExtractorsStage,
-    GateStage,
-    MaskDecoderStage,
-    PostprocessStage,
-)
 
 
 @pytest.fixture(scope="module")

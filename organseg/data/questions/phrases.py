@@ -77,20 +77,19 @@ class Phrases:
         field, count = chance.choice((("templates_two", 2), ("templates_three", 3)))
         topics = chance.sample(organs, count)
         # Mostly all by name or all by clue, as one person asks.
-        named = chance.random()
+        share = 0.9 if chance.random() < 0.7 else 0.2
         nouns = [
-            self._noun_of(topic, by_name=chance.random() < (0.9 if named < 0.7 else 0.2), on=chance)
-            for topic in topics
+            self._noun_of(topic, by_name=chance.random() < share, chance=chance) for topic in topics
         ]
         text = chance.choice(self.templates[field]).format(**dict(zip("abc", nouns, strict=False)))
         return Composed(text, tuple(sorted({organ for topic in topics for organ in topic})))
 
-    def _noun_of(self, topic: Topic, *, by_name: bool, on: random.Random) -> str:
+    def _noun_of(self, topic: Topic, *, by_name: bool, chance: random.Random) -> str:
         """A noun phrase with its article, where it takes one."""
         if by_name and topic in self.names:
-            name = on.choice(self.names[topic])
-            return name if on.random() < 0.3 or _stands_alone(name) else f"the {name}"
-        return self._noun(topic, on.choice(self.clues[topic]), on)
+            name = chance.choice(self.names[topic])
+            return name if chance.random() < 0.3 or _stands_alone(name) else f"the {name}"
+        return self._noun(topic, chance.choice(self.clues[topic]), chance)
 
     def _noun(self, topic: Topic, clue: str, chance: random.Random) -> str:
         field = "clue_nouns_both" if len(topic) > 1 else "clue_nouns"
