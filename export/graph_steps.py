@@ -13,14 +13,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import onnx
 from torch import Tensor
 
 from export.engines import Target, build_engine
 from export.graphs import export_graph
-from export.onnx_files import save_graph
 from export.parity import Parity, compare_graph
-from export.precision import Precision, lower
+from export.precision import Precision, lower_file
 from export.samples import inputs_of
 from export.steps import Steps
 from organseg.contract import CONTRACT_PARAMETER, CONTRACT_VERSION, Model, Platform, Preset
@@ -76,7 +74,7 @@ def graph_step(
         progress.note(f"simplify {model.name}", f"{nodes[0]} nodes to {nodes[1]}")
         if own is not Precision.FP32:
             with progress.step(f"lower {model.name} to {own.value}"):
-                save_graph(lower(onnx.load(str(graph)), own), graph)
+                lower_file(graph, own, graph)
         with progress.step(f"compare {model.name} with torch"):
             thresholds = checkpoint.cache.thresholds
             records = compare_graph(graph, module, model, samples(), thresholds, own)

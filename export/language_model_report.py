@@ -14,14 +14,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-import onnx
-
 from export.__main__ import SHIPPED
 from export.acceptance import LEAST_DICE, accept
 from export.graphs import export_graph
 from export.language_model import served_as
 from export.parity import cpu_sessions
-from export.precision import Precision, lower
+from export.precision import Precision, lower_file
 from export.progress import Progress
 from export.report_files import Record, report_parser, run_report
 from export.samples import flow_inputs, inputs_of
@@ -130,7 +128,7 @@ def _write_graphs(
             own = release.of_stage(model.name)
             path = folder / f"{model.name}.{own.value}.onnx"
             if not path.is_file():
-                onnx.save(lower(onnx.load(str(whole)), own), str(path))
+                lower_file(whole, own, path)
             files[release][model.name] = (path, own)
     return files
 

@@ -15,11 +15,13 @@ import ast
 import re
 from collections.abc import Iterable
 from enum import Enum
+from pathlib import Path
 
 import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
+from export.onnx_files import save_graph
 from organseg.errors import ReleaseError
 
 
@@ -98,6 +100,11 @@ def lower(model: onnx.ModelProto, precision: Precision) -> onnx.ModelProto:
     if precision is not Precision.FP32:
         _Lowering(lowered.graph, precision).run()
     return lowered
+
+
+def lower_file(source: Path, precision: Precision, target: Path) -> None:
+    """Writes a float32 graph's file in a precision, to another place or its own; see `lower`."""
+    save_graph(lower(onnx.load(str(source)), precision), target)
 
 
 def executable_on_cpu(model: onnx.ModelProto, precision: Precision) -> onnx.ModelProto:

@@ -15,14 +15,14 @@ from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
 
-import onnx
 from torch import Tensor
 
 from export.__main__ import SHIPPED
 from export.acceptance import LEAST_DICE, accept
 from export.graphs import export_graph
+from export.onnx_files import file_bytes
 from export.parity import compare_graph, cpu_sessions
-from export.precision import Precision, lower
+from export.precision import Precision, lower_file
 from export.progress import Progress
 from export.report_files import Record, report_parser, run_report
 from export.samples import flow_inputs, inputs_of
@@ -102,11 +102,10 @@ def _measure_graph(
 ) -> Iterator[Record]:
     preset = checkpoint.organ_seg.preset
     module = graph_modules(checkpoint.organ_seg)[model.name]
-    whole = onnx.load(str(_file(folder, model.name, Precision.FP32)))
     for precision in Precision:
         path = _file(folder, model.name, precision)
         if precision is not Precision.FP32:
-            onnx.save(lower(whole, precision), str(path))
+            lower_file(_file(folder, model.name, Precision.FP32), precision, path)
         with progress.step(f"compare {model.name} in {precision.value}"):
             (parity,) = compare_graph(
                 path, module, model, [compared], checkpoint.cache.thresholds, precision
@@ -116,7 +115,7 @@ def _measure_graph(
         yield {
             "graph": model.name,
             "precision": precision.value,
-            "megabytes": path.stat().st_size / 1e6,
+            "megabytes": file_bytes(path) / 1e6,
             "relative_difference": parity.relative_difference,
             "holds": parity.holds,
             "engines": engines,

@@ -7,11 +7,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import onnx
-
 from benchmarks.gpu.engines import StageGraph, random_inputs
 from export.graphs import export_graph
-from export.precision import Precision, lower
+from export.precision import Precision, lower_file
 from organseg.contract import Preset, graph_stages
 from organseg.networks.organ_seg import OrganSeg
 from organseg.networks.stages import graph_modules
@@ -50,6 +48,6 @@ def export_stages(
             metadata={},
         )
         if own is not Precision.FP32:
-            onnx.save(lower(onnx.load(str(path)), own), str(path))
+            lower_file(path, own, path)
         stages[model.name] = StageGraph(model, preset, module, path, own)
     return stages
