@@ -13,9 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from organseg.data.questions.explanations import load_explanations
 from organseg.networks.extractors import Extractors
 from organseg.networks.text_encoder import encoder_folder
 from organseg.networks.vision_language import VisionLanguage
+from organseg.training.explaining import explained_answers, explanation_loss
 from organseg.training.figures import VALIDATION_QUESTIONS, answer_figures, question_similarity
 from organseg.training.frozen import freeze, thaw
 from organseg.training.loop import Batch, Stage
@@ -50,9 +52,10 @@ class LanguageStage(Stage):
         self.vision_language, self.extractors = vision_language, extractors
         self.teacher = EncoderTeacher(vision_language, extractors)
         self.options, self.temperature, self._bank = options, temperature, bank
+        self._explanations = load_explanations()
 
     def draw(self, rng: np.random.Generator, batch: int) -> Batch:
-        """Rows of questions and sentences."""
+        """Rows of questions and sentences, and answers that are explained."""
         del batch
         options = self.options
         texts = self._bank.draw(
@@ -62,23 +65,34 @@ class LanguageStage(Stage):
             composed=options.composed,
             distilled=options.distilled,
         )
+        questions = self._bank.draw_questions(options.explanations, rng)
         return {
+            "explained": explained_answers(
+                self.vision_language.prompts, questions, self._explanations, rng
+            )
+            if questions
+            else None,
             "texts": rows_of(texts.texts, QUESTIONS_OF_A_ROW),
             "asked": texts.asked,
             "vectors": texts.vectors,
         }
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """What is asked for, and the text encoder's embedding."""
+        """What is asked for, the text encoder's embedding, and the words of explanations."""
         states, _ = ask_together(self.vision_language, None, batch["texts"])
         labelled = batch["asked"].any(dim=-1)
         states = states.flatten(0, 1)
         similarity = question_similarity(self.extractors, states[labelled])
         answers = answer_loss(similarity, batch["asked"][labelled], self.temperature)
-        return {
+        losses = {
             "answer": self.options.answer_weight * answers,
             "distill": self.options.distill_weight * self.teacher(states, batch["vectors"]),
         }
+        if batch["explained"] is not None:
+            losses["explanation"] = self.options.explanation_weight * explanation_loss(
+                self.vision_language, None, batch["explained"]
+            )
+        return losses
 
     def validate(self, device: torch.device) -> dict[str, float]:
         """Organ choice, N-acc and T-acc on questions held apart, asked without an image."""

@@ -142,6 +142,10 @@ class LanguageOptions:
     """Weight of the 14 classes' cross-entropy."""
     distill_weight: float = 2.0
     """Weight of the distance to the text encoder's embedding."""
+    explanations: int = 8
+    """Explained answers of each step, for the model to talk."""
+    explanation_weight: float = 0.2
+    """Weight of their words' cross-entropy."""
     encoder_embeddings: bool = True
     """Whether token embeddings start from the text encoder's."""
 
@@ -168,6 +172,8 @@ class VisionLanguageOptions:
     """Weight of the gap to the nearest organ, by which several asked organs are told apart."""
     distill_weight: float = 2.0
     """Weight of the distance to the text encoder's embedding."""
+    explanation_weight: float = 0.2
+    """Weight of the words' cross-entropy of explained answers, one about each asked image."""
     attention_weight: float = 1.0
     """Weight of the cells that the organs' queries claim."""
     box_weight: float = 0.5

@@ -41,7 +41,7 @@ def ask_together(
     # What is added to the attention's logits, which every implementation of attention takes.
     hidden_from = torch.zeros(seen.shape).masked_fill(~seen, torch.finfo(torch.float32).min)
     hidden = model.language_model(
-        inputs_embeds=_embed(model, tokens.to(device), features, start),
+        inputs_embeds=embed_prompt(model, tokens.to(device), features, start),
         attention_mask=hidden_from.unsqueeze(1).to(device),
         position_ids=positions.to(device),
         use_cache=False,
@@ -62,14 +62,14 @@ def look(model: VisionLanguage, features: Tensor) -> Tensor:
     prefix = model.prompts.prefix[: start + model.size.patches]
     tokens = torch.tensor(prefix, dtype=torch.long, device=features.device)
     hidden = model.language_model(
-        inputs_embeds=_embed(model, tokens.expand(len(features), -1), features, start),
+        inputs_embeds=embed_prompt(model, tokens.expand(len(features), -1), features, start),
         use_cache=False,
     ).last_hidden_state
     states: Tensor = hidden[:, start:]
     return states
 
 
-def _embed(model: VisionLanguage, tokens: Tensor, features: Tensor | None, start: int) -> Tensor:
+def embed_prompt(model: VisionLanguage, tokens: Tensor, features: Tensor | None, start: int) -> Tensor:
     """Float [B, T, D]: the tokens' embeddings, an image's features in the place of its tokens."""
     embedded: Tensor = model.language_model.embed_tokens(tokens)
     if features is None:

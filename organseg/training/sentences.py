@@ -157,6 +157,11 @@ class QuestionBank:
                 asked[row] = asked_answers(question)
         return AskedTexts(tuple(texts), asked, torch.from_numpy(np.stack(vectors)))
 
+    def draw_questions(self, count: int, rng: np.random.Generator) -> list[Question]:
+        """`count` training questions as they stand, the organs equally often."""
+        chance = random.Random(int(rng.integers(2**62)))
+        return [self._question(chance) for _ in range(count)]
+
     def _composed(self, chance: random.Random) -> Composed:
         source = self.glossary if chance.random() < _GLOSSARY_SHARE else self.phrases
         return source.compose(chance)

@@ -13,9 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from organseg.data.phantom import Tissue
+from organseg.data.questions.explanations import load_explanations
 from organseg.networks.extractors import Extractors
 from organseg.networks.vision_language import VisionLanguage
 from organseg.training.augment import resize_grey
+from organseg.training.explaining import explained_answers, explanation_loss
 from organseg.training.figures import question_similarity, validation_figures
 from organseg.training.frozen import thaw
 from organseg.training.language_stage import (
@@ -79,6 +81,7 @@ class VisionLanguageStage(Stage):
         self.options, self.temperature = options, temperature
         self._training, self._validation, self._bank = training, validation, bank
         self._validation_slices = validation_slices
+        self._explanations = load_explanations()
 
     def rate_of(self, weight_name: str) -> float:
         """The tower's rate relative to all others'."""
@@ -98,6 +101,7 @@ class VisionLanguageStage(Stage):
             distilled=options.distilled,
         )
         behind = asked * options.questions
+        explained = self._bank.draw_questions(asked if options.explanation_weight else 0, rng)
         size = self.vision_language.size
         return {
             "pixels": resize_grey(images, size.image_size),
@@ -106,6 +110,11 @@ class VisionLanguageStage(Stage):
             "cells": covered_cells(labels, size.grid * self.extractors.segment_information.cells),
             "tissues": cell_centers(tissues, size.grid * _TISSUE_CELLS),
             "levels": levels / LEVEL_UNIT_MM,
+            "explained": explained_answers(
+                self.vision_language.prompts, explained, self._explanations, rng
+            )
+            if explained
+            else None,
             "behind_images": rows_of(texts.texts[:behind], options.questions),
             "alone": rows_of(texts.texts[behind:], QUESTIONS_OF_A_ROW),
             "asked": texts.asked,
@@ -113,7 +122,7 @@ class VisionLanguageStage(Stage):
         }
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Places, answers, and what the teachers read from the states."""
+        """Places, answers, explanations, and what the teachers read from the states."""
         alone, _ = ask_together(self.vision_language, None, batch["alone"])
         alone = alone.flatten(0, 1)
         # All at once: the tower's normalisation is over the batch.
@@ -136,10 +145,15 @@ class VisionLanguageStage(Stage):
             borrowed = torch.arange(len(features) - asked, device=alone.device) % len(alone)
             answers.append(alone[borrowed].detach())
         states.append(alone)
-        return {
+        losses = {
             **self._place_losses(batch, torch.cat(answers), torch.cat(patches)),
             **self._text_losses(batch, torch.cat(states)),
         }
+        if batch["explained"] is not None:
+            losses["explanation"] = self.options.explanation_weight * explanation_loss(
+                self.vision_language, features[:asked], batch["explained"]
+            )
+        return losses
 
     def _place_losses(self, batch: Batch, answers: Tensor, patches: Tensor) -> dict[str, Tensor]:
         options = self.options
