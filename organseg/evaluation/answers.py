@@ -59,7 +59,7 @@ NAME_KINDS = frozenset(
 )
 """Kinds that say the organ's name in some form, mistyped names (`TYPO`) included."""
 
-DESCRIBING_KINDS = KNOWLEDGE_KINDS | {QuestionKind.LAY}
+DESCRIBING_KINDS = KNOWLEDGE_KINDS | {QuestionKind.LAY, QuestionKind.STEERED}
 """Kinds of question that must be understood, since they describe the organ."""
 
 _INDEX_OF_ID = {organ.id: index for index, organ in enumerate(CONFUSION_ORDER)}

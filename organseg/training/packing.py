@@ -69,7 +69,9 @@ def look(model: VisionLanguage, features: Tensor) -> Tensor:
     return states
 
 
-def embed_prompt(model: VisionLanguage, tokens: Tensor, features: Tensor | None, start: int) -> Tensor:
+def embed_prompt(
+    model: VisionLanguage, tokens: Tensor, features: Tensor | None, start: int
+) -> Tensor:
     """Float [B, T, D]: the tokens' embeddings, an image's features in the place of its tokens."""
     embedded: Tensor = model.language_model.embed_tokens(tokens)
     if features is None:

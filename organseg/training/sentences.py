@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from organseg.data.questions import Question, load_questions
+from organseg.data.questions import Question, QuestionKind, load_questions
 from organseg.data.questions import Split as QuestionSplit
 from organseg.data.questions.glossary import Composed, Glossary, load_glossary
 from organseg.data.questions.phrases import load_phrases
@@ -27,7 +27,7 @@ from organseg.data.splits import seeded_fraction
 from organseg.networks.build import stand_in_tokenizer
 from organseg.networks.context_cache import load_descriptions
 from organseg.networks.text_encoder import embed, encoder_sha256
-from organseg.organs import ANSWERS, NONE
+from organseg.organs import ANSWERS, NONE, ORGANS
 
 VALIDATION_SHARE = 0.04
 """Share of facts whose questions are held apart to choose by."""
@@ -37,6 +37,10 @@ _IN_SCOPE_SHARE = 0.78
 
 _SEVERAL_SHARE = 0.18
 """Share of those that ask for more than one."""
+
+_EVEN_SHARE = 0.5
+"""Share of questions whose kind is drawn first, all kinds equally often: few are of places and
+orders, and many of diseases, while people ask for all."""
 
 _GLOSSARY_SHARE = 0.3
 """Share of composed texts that hold terms of the glossary; the others hold names or clues."""
@@ -71,6 +75,23 @@ class AskedTexts:
     vectors: Tensor
     """float32 [N, E]: the text encoder's embedding of the text before any typo; zeros where the
     text was not embedded."""
+
+
+class _ByKind:
+    """Questions, half of the time drawn by way of their kind."""
+
+    def __init__(self, questions: Iterable[Question]) -> None:
+        self.every = tuple(questions)
+        kinds: dict[QuestionKind, list[Question]] = {}
+        for question in self.every:
+            kinds.setdefault(question.kind, []).append(question)
+        self._kinds = tuple(kinds.values())
+
+    def choose(self, chance: random.Random) -> Question:
+        """One of them."""
+        if chance.random() < _EVEN_SHARE:
+            return chance.choice(chance.choice(self._kinds))
+        return chance.choice(self.every)
 
 
 class QuestionBank:
@@ -110,14 +131,11 @@ class QuestionBank:
         vectors = embed_once(texts, folder)
         self._vector_of = dict(zip(texts, vectors, strict=True))
         self._unknown = np.zeros_like(vectors[0])
-        self._in_scope = [q for q in self.training if q.in_scope]
-        self._single = {
-            organ.id: [q for q in self._in_scope if q.organ_ids == (organ.id,)]
-            for organ in ANSWERS
-            if organ is not NONE
-        }
-        self._several = [q for q in self._in_scope if len(q.organ_ids) > 1]
-        self._out = [q for q in self.training if not q.in_scope]
+        in_scope = [q for q in self.training if q.in_scope]
+        single = (_ByKind(q for q in in_scope if q.organ_ids == (organ.id,)) for organ in ORGANS)
+        self._single = [questions for questions in single if questions.every]
+        self._several = _ByKind(q for q in in_scope if len(q.organ_ids) > 1)
+        self._out = _ByKind(q for q in self.training if not q.in_scope)
 
     def few(self, count: int) -> tuple[Question, ...]:
         """At most `count` of the questions held apart, spread evenly."""
@@ -167,12 +185,11 @@ class QuestionBank:
         return source.compose(chance)
 
     def _question(self, chance: random.Random) -> Question:
-        if self._out and chance.random() > _IN_SCOPE_SHARE:
-            return chance.choice(self._out)
-        if self._several and chance.random() < _SEVERAL_SHARE:
-            return chance.choice(self._several)
-        filled = [questions for questions in self._single.values() if questions]
-        return chance.choice(chance.choice(filled))
+        if self._out.every and chance.random() > _IN_SCOPE_SHARE:
+            return self._out.choose(chance)
+        if self._several.every and chance.random() < _SEVERAL_SHARE:
+            return self._several.choose(chance)
+        return chance.choice(self._single).choose(chance)
 
 
 def asked_answers(question: Question) -> Tensor:

@@ -30,9 +30,7 @@ def test_nothing_but_the_explanation_and_its_end_is_learned():
     (tokens,), (learned,) = explained_answers(
         model.prompts, [question], load_explanations(), np.random.default_rng(0)
     )
-    before = explanation_prompt(
-        model.prompts, question.text, [Finding(NONE, Verdict.OUT_OF_SCOPE)]
-    )
+    before = explanation_prompt(model.prompts, question.text, [Finding(NONE, Verdict.OUT_OF_SCOPE)])
     assert tuple(tokens[~learned].tolist()) == before
     assert tokens[-1] == model.prompts.eos_id
 

@@ -44,6 +44,8 @@ class QuestionKind(str, Enum):
     """Words of people without a medical training."""
     IMPERATIVE = "imperative"
     """An order rather than a question."""
+    STEERED = "steered"
+    """An order around the question: a role, a format, a wrong hint, "not this but that"."""
     TYPO = "typo"
     """Mistyped, whatever it asks for."""
     PAIR = "pair"
@@ -83,6 +85,7 @@ ORGAN_KINDS = frozenset(
         QuestionKind.ABBREVIATION,
         QuestionKind.LAY,
         QuestionKind.IMPERATIVE,
+        QuestionKind.STEERED,
     }
 )
 """The kinds of a question for one organ or for a left–right pair ("the kidneys")."""
