@@ -40,7 +40,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def toy_address(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     repository = tmp_path_factory.mktemp("toy") / "models"
     write_toy_models(repository, folder, ECHO, TALK, MORTAL)
-    options = ServerOptions(grpc_port=0, http_port=0, metrics_port=0)
+    # A dead stub would hold the server up for as long as it is allowed to.
+    options = ServerOptions(grpc_port=0, http_port=0, metrics_port=0, stop_timeout_s=1)
     with EmbeddedServer(repository, options) as server:
         yield server.grpc_address
 
