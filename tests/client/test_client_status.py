@@ -58,7 +58,8 @@ SEEN = [
     (
         "UNAVAILABLE",
         "failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:1: Custom "
-        "verification check failed with error: UNAUTHENTICATED: Hostname Verification Check failed.",
+        "verification check failed with error: UNAUTHENTICATED: Hostname Verification Check "
+        "failed.",
         errors.ServerUnreachableError,
     ),
     (

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from toy_models import (
     echo_request,
     expected_masks,
     talk_request,
+    until,
     write_toy_models,
 )
 
@@ -50,15 +50,6 @@ def toy_address(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 def transport(request: pytest.FixtureRequest, toy_address: str) -> Iterator[Any]:
     with opened(request.param, toy_address) as transport:
         yield transport
-
-
-def until(is_so: Callable[[], bool]) -> None:
-    """Returns once it is so; fails where it never is."""
-    give_up = time.monotonic() + 20
-    pause = threading.Event()
-    while not is_so():
-        assert time.monotonic() < give_up
-        pause.wait(0.01)
 
 
 def words_of(responses: Any) -> list[str]:

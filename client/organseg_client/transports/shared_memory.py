@@ -19,7 +19,6 @@ is handed back later, at the latest when the transport closes.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -100,20 +99,13 @@ class Regions:
     Raises `InvalidInputError` where shared memory is required of a server elsewhere.
     """
 
-    def __init__(
-        self,
-        mode: SharedMemory,
-        *,
-        is_loopback: bool,
-        make_region: Callable[[int], Region] = Region,
-    ) -> None:
+    def __init__(self, mode: SharedMemory, *, is_loopback: bool) -> None:
         if mode is SharedMemory.REQUIRED and not is_loopback:
             raise InvalidInputError(
                 "wanted a server on this machine for shared memory, got the address of another; "
                 "use localhost, or SharedMemory.AUTO"
             )
         self._mode = mode
-        self._make_region = make_region
         self._is_usable: bool | None = None if is_loopback else False
         self._lock = threading.Lock()
         self._idle: list[Region] = []
@@ -163,7 +155,9 @@ class Regions:
             waited_s += pause_s
 
     def _plan(self, request: InferenceRequest) -> _Plan | None:
-        if self._mode is SharedMemory.OFF or self._is_usable is False:
+        if self._mode is SharedMemory.OFF:
+            return None
+        if self._mode is SharedMemory.AUTO and self._is_usable is False:
             return None
         plan = _Plan()
         for name, array in request.inputs.items():
@@ -204,19 +198,20 @@ class Regions:
                 self._idle.remove(region)
                 self._lent.add(region)
                 return region
-        if self._is_usable is None:
+        if not self._is_usable:
             probe = yield from self._register(_PROBE_BYTES, deadline)
             if probe is None:
                 return None
-            self._give_back(probe, _Fate.UNKNOWN)
             self._is_usable = True
+            self._give_back(probe, _Fate.UNKNOWN)
+            yield from self._take_back(min(_ASK_WITHIN_S, deadline.remaining_s()))
         return (yield from self._register(-(-size // _SIZE_STEP) * _SIZE_STEP, deadline))
 
     def _register(self, size: int, deadline: Deadline) -> Program[Region | None]:
         from tritonclient.grpc import service_pb2
 
         try:
-            region = self._make_region(size)
+            region = Region(size)
         except OSError as error:
             self._refuse(f"this machine says: {error.strerror}", error)
             return None
