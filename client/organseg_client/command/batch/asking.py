@@ -94,9 +94,7 @@ def ask_rows(
                 return error
     finally:
         # Calls that are under way end now, not when the garbage collector comes.
-        close = getattr(outcomes, "close", None)
-        if close is not None:
-            close()
+        outcomes.close()
     return None
 
 
