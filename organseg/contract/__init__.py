@@ -5,7 +5,17 @@ Everything that speaks of a tensor (Triton configs, ONNX axes, TensorRT profiles
 """
 
 from organseg.contract.cpu_engines import CpuEngine
-from organseg.contract.deployment import Platform, StageDeployment, deployment_of
+from organseg.contract.deployment import Loading, Platform, StageDeployment, deployment_of
+from organseg.contract.explanation import (
+    DEFAULT_TOKENS,
+    EXPLANATION_NAME,
+    MOST_TOKENS,
+    Explanations,
+    Finish,
+    explanation_model,
+    model_of,
+    served_models,
+)
 from organseg.contract.language_model import (
     LanguageModel,
     LanguageModelWeights,
@@ -19,7 +29,6 @@ from organseg.contract.models import (
     ModelKind,
     ensemble_tensors,
     graph_stages,
-    model_of,
     models_of,
 )
 from organseg.contract.presets import LLAVA_MED_7B, MEDSAM, PRESETS, TINY, Preset, preset_by_name
@@ -30,9 +39,12 @@ from organseg.contract.version import CONTRACT_PARAMETER, CONTRACT_VERSION
 __all__ = [
     "CONTRACT_PARAMETER",
     "CONTRACT_VERSION",
+    "DEFAULT_TOKENS",
     "ENSEMBLE_NAME",
+    "EXPLANATION_NAME",
     "LLAVA_MED_7B",
     "MEDSAM",
+    "MOST_TOKENS",
     "PADDING",
     "PRESETS",
     "PROMPT_COUNTS",
@@ -40,8 +52,11 @@ __all__ = [
     "Axis",
     "CpuEngine",
     "DataType",
+    "Explanations",
+    "Finish",
     "LanguageModel",
     "LanguageModelWeights",
+    "Loading",
     "Model",
     "ModelKind",
     "Placement",
@@ -53,11 +68,13 @@ __all__ = [
     "default_weights",
     "deployment_of",
     "ensemble_tensors",
+    "explanation_model",
     "graph_stages",
     "language_model_in",
     "model_of",
     "models_of",
     "padded_count",
     "preset_by_name",
+    "served_models",
     "summarise",
 ]
