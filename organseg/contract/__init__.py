@@ -5,7 +5,13 @@ Everything that speaks of a tensor (Triton configs, ONNX axes, TensorRT profiles
 """
 
 from organseg.contract.cpu_engines import CpuEngine
-from organseg.contract.deployment import Loading, Platform, StageDeployment, deployment_of
+from organseg.contract.deployment import (
+    Loading,
+    Platform,
+    StageDeployment,
+    deployment_of,
+    loading_in,
+)
 from organseg.contract.explanation import (
     DEFAULT_TOKENS,
     EXPLANATION_NAME,
@@ -71,6 +77,7 @@ __all__ = [
     "explanation_model",
     "graph_stages",
     "language_model_in",
+    "loading_in",
     "model_of",
     "models_of",
     "padded_count",
