@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from organseg.contract import (
-    EXPLANATION_NAME,
+    EXPLAIN_NAME,
     PRESETS,
     Explanations,
     LanguageModel,
@@ -49,7 +49,7 @@ def _cost() -> str:
     """What the copies take, preset by preset, in what each is served in by default."""
     costs = {
         preset.name: [
-            stage_weight_bytes(preset, EXPLANATION_NAME, default_weights(on_gpu=on_gpu))
+            stage_weight_bytes(preset, EXPLAIN_NAME, default_weights(on_gpu=on_gpu))
             for on_gpu in (False, True)
         ]
         for preset in PRESETS.values()

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import datetime, timezone
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from torch import Tensor
 
 from export.acceptance import Acceptance, accept, require_acceptance
 from export.engines import Target, load_engine_alone
+from export.facts import release_facts
 from export.graph_steps import GRAPH_FILE, PARITY_FILE, engine_step, graph_step
 from export.language_model import put_base_weights, served_as, stored_type
 from export.parity import BATCHES, Parity, cpu_sessions, require_parity
@@ -32,8 +34,9 @@ from export.steps import RECORD_FILE, Steps, passing_folder, tool_versions
 from organseg.contract import (
     CONTRACT_VERSION,
     ENSEMBLE_NAME,
-    EXPLANATION_NAME,
+    EXPLAIN_NAME,
     Explanations,
+    Fact,
     LanguageModel,
     Model,
     ModelKind,
@@ -109,16 +112,18 @@ def write_release(
     _require_precision(platform, precision)
     served = language_model or LanguageModel(default_weights(on_gpu=platform.has_gpu))
     out.parent.mkdir(parents=True, exist_ok=True)
+    created = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    facts = release_facts(checkpoint.card, created=created, sources=sources)
     with _assembled(out) as folder:
         steps = steps or Steps(folder.parent / "steps", progress)
         models = folder / MODELS_FOLDER
         with progress.step("write configs"):
-            _write_configs(models, preset, platform, served, explanations)
+            _write_configs(models, preset, platform, served, facts, explanations)
         if explanations is Explanations.INCLUDE:
             # Before the merge, which is in place.
             put_base_weights(
                 checkpoint.organ_seg.vision_language,
-                models / EXPLANATION_NAME / VERSION_FOLDER,
+                models / EXPLAIN_NAME / VERSION_FOLDER,
                 stored_type(language_model),
             )
         with progress.step("merge LoRA"):
@@ -164,6 +169,7 @@ def write_release(
                 tools=tool_versions(),
                 parity=[asdict(record) for record in records],
                 sources=sources,
+                created=created,
             )
     return records
 
@@ -239,11 +245,13 @@ def _write_configs(
     models: Path,
     preset: Preset,
     platform: Platform,
-    language_model: LanguageModel,
-    explanations: Explanations,
+    language_model: LanguageModel | None = None,
+    facts: Mapping[Fact, str] | None = None,
+    explanations: Explanations = Explanations.INCLUDE,
 ) -> None:
     stages = {model.name: model for model in served_models(preset)}
-    for name, text in render_configs(preset, platform, language_model, explanations).items():
+    configs = render_configs(preset, platform, language_model, facts, explanations)
+    for name, text in configs.items():
         version_folder = models / name / VERSION_FOLDER
         version_folder.mkdir(parents=True)
         (models / name / "config.pbtxt").write_text(text, encoding="utf-8")

@@ -14,7 +14,6 @@ from organseg.contract.deployment import (
 )
 from organseg.contract.explanation import (
     DEFAULT_TOKENS,
-    EXPLANATION_NAME,
     MOST_TOKENS,
     Explanations,
     Finish,
@@ -22,6 +21,7 @@ from organseg.contract.explanation import (
     model_of,
     served_models,
 )
+from organseg.contract.facts import INTENDED_USE, LICENCE, SAMPLE_QUESTION, Fact
 from organseg.contract.language_model import (
     LanguageModel,
     LanguageModelWeights,
@@ -31,6 +31,7 @@ from organseg.contract.language_model import (
 )
 from organseg.contract.models import (
     ENSEMBLE_NAME,
+    EXPLAIN_NAME,
     Model,
     ModelKind,
     ensemble_tensors,
@@ -47,18 +48,22 @@ __all__ = [
     "CONTRACT_VERSION",
     "DEFAULT_TOKENS",
     "ENSEMBLE_NAME",
-    "EXPLANATION_NAME",
+    "EXPLAIN_NAME",
+    "INTENDED_USE",
+    "LICENCE",
     "LLAVA_MED_7B",
     "MEDSAM",
     "MOST_TOKENS",
     "PADDING",
     "PRESETS",
     "PROMPT_COUNTS",
+    "SAMPLE_QUESTION",
     "TINY",
     "Axis",
     "CpuEngine",
     "DataType",
     "Explanations",
+    "Fact",
     "Finish",
     "LanguageModel",
     "LanguageModelWeights",

@@ -11,9 +11,8 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from organseg.contract.cpu_engines import CpuEngine, engines_of
-from organseg.contract.explanation import EXPLANATION_NAME
 from organseg.contract.language_model import LanguageModel, Placement, default_weights
-from organseg.contract.models import Model, ModelKind
+from organseg.contract.models import EXPLAIN_NAME, Model, ModelKind
 from organseg.contract.presets import MEDSAM, Preset
 from organseg.errors import ContractError
 
@@ -133,7 +132,7 @@ def deployment_of(
     stage = _CPU_STAGE
     if full_size_on_cpu:
         stage = replace(stage, queue_timeout_microseconds=PATIENT_QUEUE_TIMEOUT_MICROSECONDS)
-    if model.name == EXPLANATION_NAME:
+    if model.name == EXPLAIN_NAME:
         return _explaining(stage, platform, language_model)
     heavy = model.kind is ModelKind.GRAPH or model.name == "llava_med"
     if not heavy:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from organseg.contract.deployment import Platform, StageDeployment, deployment_of
-from organseg.contract.explanation import EXPLANATION_NAME, served_models
+from organseg.contract.explanation import served_models
 from organseg.contract.language_model import LanguageModelWeights
 from organseg.contract.memory import stage_weight_bytes
-from organseg.contract.models import ENSEMBLE_NAME, Model, ensemble_tensors
+from organseg.contract.models import ENSEMBLE_NAME, EXPLAIN_NAME, Model, ensemble_tensors
 from organseg.contract.presets import PRESETS, TINY, Preset
 from organseg.contract.tensors import Tensor
 from organseg.contract.verdicts import PROMPT_COUNTS, Verdict
@@ -33,7 +33,7 @@ def render_documentation() -> str:
     """The whole page as Markdown, ending in a newline."""
     inputs, outputs = ensemble_tensors(TINY)
     parts = [
-        _INTRODUCTION.format(version=CONTRACT_VERSION, beside=EXPLANATION_NAME),
+        _INTRODUCTION.format(version=CONTRACT_VERSION, beside=EXPLAIN_NAME),
         f"## `{ENSEMBLE_NAME}`: what a client sends and receives\n",
         _tensor_table("sent", inputs),
         _tensor_table("received", outputs),

@@ -9,11 +9,9 @@ from __future__ import annotations
 from enum import Enum
 
 from organseg.contract import names
-from organseg.contract.models import Model, ModelKind, ensemble_tensors, models_of
+from organseg.contract.models import EXPLAIN_NAME, Model, ModelKind, ensemble_tensors, models_of
 from organseg.contract.presets import Preset
 from organseg.contract.tensors import DataType, Tensor, static
-
-EXPLANATION_NAME = "llava_med_explain"
 
 DEFAULT_TOKENS = 160
 """How many tokens are generated at most, where a request does not say."""
@@ -45,7 +43,7 @@ def explanation_model(preset: Preset) -> Model:
     given = (names.ANSWER_ORGANS, names.ANSWER_VERDICTS, names.ANSWER_BOXES)
     one = static("one", 1)
     return Model(
-        EXPLANATION_NAME,
+        EXPLAIN_NAME,
         ModelKind.PYTHON,
         (
             *asked,

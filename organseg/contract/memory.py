@@ -11,8 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil
 
-from organseg.contract.explanation import EXPLANATION_NAME, MOST_TOKENS, Explanations
+from organseg.contract.explanation import MOST_TOKENS, Explanations
 from organseg.contract.language_model import LanguageModelWeights
+from organseg.contract.models import EXPLAIN_NAME
 from organseg.contract.parameters import (
     decoder_linears,
     embedding_parameters,
@@ -160,7 +161,7 @@ def stage_weight_bytes(preset: Preset, name: str, weights: LanguageModelWeights)
     }
     if name == "llava_med":
         return kept_weight_bytes(size, weights)
-    if name == EXPLANATION_NAME:
+    if name == EXPLAIN_NAME:
         return kept_weight_bytes(size, weights) + _own_head(size, weights)
     return graphs.get(name, 0) * GRAPH_BYTES
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from organseg.contract import (
     DEFAULT_TOKENS,
-    EXPLANATION_NAME,
+    EXPLAIN_NAME,
     MOST_TOKENS,
     Finish,
     Loading,
@@ -38,7 +38,7 @@ BASE_WEIGHTS_FILE = "base_weights.safetensors"
 class LlavaMedExplainStage(StreamStage):
     """The answer in the paper's format, piece by piece."""
 
-    name = EXPLANATION_NAME
+    name = EXPLAIN_NAME
 
     def __init__(self, context: StageContext) -> None:
         """Reads the weights now, or leaves them for the first request, as the config says."""
