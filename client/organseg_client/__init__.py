@@ -12,13 +12,14 @@ and every error that they raise. Imports numpy, Pillow and, with the first conne
 tritonclient; never torch.
 """
 
-from organseg.contract import Verdict
+from organseg.contract import Finish, Verdict
 from organseg.errors import (
     AuthenticationError,
     ContractError,
     DeadlineExceededError,
     ImageError,
     InvalidInputError,
+    NotServedError,
     OrganSegError,
     QuestionError,
     ServerBusyError,
@@ -33,6 +34,7 @@ from organseg_client.capabilities import Capabilities, OrganCapability, ReleaseF
 from organseg_client.client import OrganSegClient
 from organseg_client.core.addresses import DEFAULT_URL
 from organseg_client.deadline import DEFAULT_DEADLINE_S
+from organseg_client.explanation import AsyncExplanation, Explanation
 from organseg_client.grpc_transport import GrpcTransport
 from organseg_client.health import Health, HealthState, ServerHealth
 from organseg_client.images import ImageInput, SentImage
@@ -56,6 +58,7 @@ __all__ = [
     "DEFAULT_DEADLINE_S",
     "DEFAULT_URL",
     "ApiKey",
+    "AsyncExplanation",
     "AsyncOrganSegClient",
     "AsyncResponseStream",
     "AsyncTransport",
@@ -64,6 +67,8 @@ __all__ = [
     "ConnectionOptions",
     "ContractError",
     "DeadlineExceededError",
+    "Explanation",
+    "Finish",
     "GrpcTransport",
     "Health",
     "HealthState",
@@ -74,6 +79,7 @@ __all__ = [
     "InvalidInputError",
     "ModelConfig",
     "ModelStatistics",
+    "NotServedError",
     "OrganAnswer",
     "OrganCapability",
     "OrganSegClient",
