@@ -10,14 +10,22 @@ from types import ModuleType
 
 import organseg
 from organseg.errors import OrganSegError
-from organseg_client.command import batch, capabilities, health, segment, stats, volume
+from organseg_client.command import batch, capabilities, explain, health, segment, stats, volume
 from organseg_client.command.connection import ENVIRONMENT_HELP
 from organseg_client.command.console import print_json, warn
 from organseg_client.command.exit_codes import EXIT_CODE_HELP, ExitCode, exit_code_of
 
 __all__ = ["build_parser", "main"]
 
-_SUBCOMMANDS: tuple[ModuleType, ...] = (segment, volume, batch, capabilities, health, stats)
+_SUBCOMMANDS: tuple[ModuleType, ...] = (
+    segment,
+    volume,
+    explain,
+    batch,
+    capabilities,
+    health,
+    stats,
+)
 """Each has `add_parser(subparsers)`, which sets `run` as its default (`parser.Run`)."""
 
 _EPILOG = f"""examples:

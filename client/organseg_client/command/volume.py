@@ -27,8 +27,8 @@ from organseg_client.volume.result import VolumeResult
 __all__ = ["add_parser", "run"]
 
 _DESCRIPTION = """Ask one question about every slice of a scan, and write the organs as masks in
-exactly the scan's own geometry. Prints each organ's verdict, volume in millilitres and slices (0 at the
-feet). Slices that get no answer are listed, and blank in the masks."""
+exactly the scan's own geometry. Prints each organ's verdict, volume in millilitres and slices
+(0 at the feet). Slices that get no answer are listed, and blank in the masks."""
 
 _EPILOG = """examples:
   organseg-client volume ct.nii.gz "Where is the liver?" --out liver.nii.gz
