@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import uuid
 from collections.abc import Mapping
 from typing import Any
@@ -17,6 +18,7 @@ from organseg.contract import (
     Tensor,
 )
 from organseg.errors import InvalidInputError, QuestionError
+from organseg.imaging.decoding import stored_size_hw
 from organseg.questions import read_question
 from organseg_client.images import SentImage
 from organseg_client.result import SegmentationResult
@@ -24,6 +26,7 @@ from organseg_client.tensors import (
     BOXES,
     EXPLAINED,
     IMAGE,
+    MASKS,
     MAX_TOKENS,
     ORGAN_IDS,
     QUERY,
@@ -52,6 +55,7 @@ def build_request(
         parameters=_PARAMETERS,
         request_id=request_id,
         deadline_s=deadline_s,
+        output_bytes=_largest_masks(image),
     )
 
 
@@ -135,6 +139,18 @@ def _image_and_question(image: SentImage, question: bytes) -> dict[str, NDArray[
     if image.window is not None:
         inputs[WINDOW.name] = np.array([image.window], dtype=WINDOW.dtype.numpy)
     return inputs
+
+
+def _largest_masks(image: SentImage) -> Mapping[str, int]:
+    """The bytes of a mask for every organ; nothing where the image's header does not say its size.
+
+    Masks have the size of the stored image.
+    """
+    size_hw = stored_size_hw(image.content)
+    if size_hw is None:
+        return {}
+    most = MASKS.axes[0].max
+    return {MASKS.name: most * math.prod(size_hw) * MASKS.dtype.numpy.itemsize}
 
 
 def _text(content: bytes) -> NDArray[Any]:

@@ -6,13 +6,14 @@ from collections.abc import Iterable
 
 from organseg.contract.deployment import Platform, StageDeployment, deployment_of
 from organseg.contract.explanation import served_models
+from organseg.contract.facts import Fact
 from organseg.contract.language_model import LanguageModelWeights
 from organseg.contract.memory import stage_weight_bytes
 from organseg.contract.models import ENSEMBLE_NAME, EXPLAIN_NAME, Model, ensemble_tensors
 from organseg.contract.presets import PRESETS, TINY, Preset
 from organseg.contract.tensors import Tensor
 from organseg.contract.verdicts import PROMPT_COUNTS, Verdict
-from organseg.contract.version import CONTRACT_VERSION
+from organseg.contract.version import CONTRACT_PARAMETER, CONTRACT_VERSION
 from organseg.organs import ANSWERS
 
 _INTRODUCTION = """<!-- Rendered by `make contract`; edit organseg/contract instead. -->
@@ -42,6 +43,13 @@ def render_documentation() -> str:
         "\n### Organ ids and answer letters\n",
         "| id | letter | organ |\n|---|---|---|\n"
         + "\n".join(f"| {organ.id} | {organ.letter} | {organ.name} |" for organ in ANSWERS)
+        + "\n",
+        "### What a server says of itself\n",
+        f"Parameters of the configuration of `{ENSEMBLE_NAME}`, each a string; no part of the "
+        "contract version.\n",
+        "| parameter | what it says |\n|---|---|\n"
+        f"| `{CONTRACT_PARAMETER}` | the version above; clients compare it when they connect |\n"
+        + "\n".join(f"| `{fact.parameter}` | {fact.doc} |" for fact in Fact)
         + "\n",
         f"Inside the flow the number of prompts K is padded to one of "
         f"{', '.join(map(str, PROMPT_COUNTS))}; padding has organ id and verdict code 0.\n",

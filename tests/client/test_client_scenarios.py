@@ -309,12 +309,12 @@ def test_capabilities_say_what_can_be_asked_and_what_answers(open_calls: Open) -
         explains=True,
         parameters={
             CONTRACT_PARAMETER: CONTRACT_VERSION,
-            Fact.PRESET.value: "tiny",
-            Fact.LICENCE.value: "Apache-2.0",
-            Fact.INTENDED_USE.value: "research",
-            Fact.MADE.value: "2026-08-01T10:00:00+00:00",
-            Fact.TRAINED.value: "true",
-            Fact.SOURCE.value: "phantoms",
+            Fact.PRESET.parameter: "tiny",
+            Fact.LICENCE.parameter: "Apache-2.0",
+            Fact.INTENDED_USE.parameter: "research",
+            Fact.MADE.parameter: "2026-08-01T10:00:00+00:00",
+            Fact.TRAINED.parameter: "true",
+            Fact.SOURCE.parameter: "phantoms",
         },
     )
     found = open_calls(fake).call("capabilities")
