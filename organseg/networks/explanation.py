@@ -10,14 +10,20 @@ on the next, and what is trained is what is asked.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from organseg.networks.answer_text import Finding, answer_opening
+from organseg.contract import Finish
+from organseg.networks.answer_text import Finding, answer_closing, answer_opening
+from organseg.networks.detokenisation import TextStream
+from organseg.networks.generation import Writer
 from organseg.networks.prompt import PromptBuilder
+from organseg.networks.vision_language import VisionLanguage
 
 
 class ExplanationTokens(NamedTuple):
@@ -61,3 +67,53 @@ def explanation_tokens(
         token_ids=torch.tensor((*before, *learned), dtype=torch.long),
         explanation_mask=torch.arange(len(before) + len(learned)) >= len(before),
     )
+
+
+class Explainer:
+    """A language model, its adapter off, that writes answers out."""
+
+    def __init__(self, vision_language: VisionLanguage, device: torch.device) -> None:
+        """Takes a model that was placed, and the device that wants its pixels."""
+        self._prompts = vision_language.prompts
+        self._writer = Writer(vision_language, device)
+
+    def explain(
+        self,
+        vlm_pixels: npt.NDArray[np.uint8],
+        question: str,
+        findings: Sequence[Finding],
+        *,
+        limit: int,
+    ) -> Iterator[tuple[str, Finish | None]]:
+        """The written answer piece by piece; the last says why the words ended.
+
+        A piece comes for every token, empty where it adds no text, so that whoever reads may stop
+        at any of them. The explanation is one line: it cannot begin another that looks written.
+
+        Args:
+            vlm_pixels: uint8 [V, V] grey levels.
+            question: the question in normal form.
+            findings: what was found of each asked organ.
+            limit: the most tokens that are generated.
+
+        Raises:
+            QuestionError: the question is too long.
+        """
+        prompt = explanation_prompt(self._prompts, question, findings)
+        yield answer_opening(findings), None
+        text = TextStream(self._prompts.tokenizer)
+        pixels = torch.from_numpy(np.ascontiguousarray(vlm_pixels)).unsqueeze(0)
+        finish, begun = Finish.COMPLETE, False
+        words = self._writer.write(pixels, prompt, limit=limit)
+        for count, token in enumerate(words, start=1):
+            piece, line_end, _ = text.step(token).partition("\n")
+            if not begun:
+                piece = piece.lstrip()
+                begun = bool(piece)
+                piece = f" {piece}" if begun else ""
+            yield piece, None
+            if line_end and begun:
+                break
+            if count == limit:
+                finish = Finish.TOKEN_LIMIT
+        yield f"\n{answer_closing(findings)}", finish
