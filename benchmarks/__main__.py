@@ -12,6 +12,7 @@ from benchmarks import (
     gpu_command,
     perf_analyzer_command,
     perf_input,
+    shared_memory_command,
     stages_command,
 )
 from organseg.errors import OrganSegError
@@ -22,6 +23,7 @@ _SUBCOMMANDS: tuple[ModuleType, ...] = (
     perf_input,
     perf_analyzer_command,
     gpu_command,
+    shared_memory_command,
 )
 """Each has `add_command(commands)`, whose parser sets `run`: arguments to exit status."""
 
@@ -35,6 +37,8 @@ examples:
       drives a running server with NVIDIA's perf_analyzer, from one user to four
   python -m benchmarks gpu --preset llava-med-7b --out docs/results/gpu
       times everything that the GPU of this machine can do (docs/gpu.md)
+  python -m benchmarks shared-memory --release build/releases/tiny
+      asks about images of rising size, with and without shared memory
 """
 
 

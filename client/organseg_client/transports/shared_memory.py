@@ -37,12 +37,18 @@ from organseg_client.transports.messages import Slot
 from organseg_client.transports.programs import Pause, Program, Send
 from organseg_client.transports.region import Region
 
-__all__ = ["SMALLEST_INPUT_BYTES", "SMALLEST_OUTPUT_BYTES", "Regions"]
+__all__ = ["Regions", "Thresholds"]
 
-SMALLEST_INPUT_BYTES = 1 << 20
-"""From how many bytes on an input goes through shared memory."""
-SMALLEST_OUTPUT_BYTES = 32 << 20
-"""From how many bytes on, at most, an output comes through shared memory."""
+
+@dataclass(frozen=True)
+class Thresholds:
+    """From which sizes on tensors go through shared memory."""
+
+    input_bytes: int = 1 << 20
+    """Bytes of an input."""
+    output_bytes: int = 32 << 20
+    """Bytes that an output has at most: masks of 13 organs of an image of about 1600²."""
+
 
 _PROBE_BYTES = 4096
 _ALIGNMENT = 64
@@ -99,13 +105,14 @@ class Regions:
     Raises `InvalidInputError` where shared memory is required of a server elsewhere.
     """
 
-    def __init__(self, mode: SharedMemory, *, is_loopback: bool) -> None:
+    def __init__(self, mode: SharedMemory, *, is_loopback: bool, thresholds: Thresholds) -> None:
         if mode is SharedMemory.REQUIRED and not is_loopback:
             raise InvalidInputError(
                 "wanted a server on this machine for shared memory, got the address of another; "
                 "use localhost, or SharedMemory.AUTO"
             )
         self._mode = mode
+        self._thresholds = thresholds
         self._is_usable: bool | None = None if is_loopback else False
         self._lock = threading.Lock()
         self._idle: list[Region] = []
@@ -161,11 +168,11 @@ class Regions:
             return None
         plan = _Plan()
         for name, array in request.inputs.items():
-            if _length(array) >= SMALLEST_INPUT_BYTES:
+            if _length(array) >= self._thresholds.input_bytes:
                 plan.inputs[name] = messages.content_of(array)
         for name in request.outputs:
             size = request.output_bytes.get(name, 0)
-            if size >= SMALLEST_OUTPUT_BYTES:
+            if size >= self._thresholds.output_bytes:
                 plan.outputs[name] = size
         return plan if plan.inputs or plan.outputs else None
 
