@@ -8,6 +8,7 @@ import secrets
 import statistics
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -79,6 +80,14 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         metavar="N",
         help="requests of each image that are timed, each way (default: 20)",
     )
+    parser.add_argument(
+        "--sides",
+        type=count,
+        nargs="+",
+        default=_SIDES,
+        metavar="PIXELS",
+        help=f"rows and columns of the images (default: {' '.join(map(str, _SIDES))})",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the record here")
     parser.set_defaults(run=run)
 
@@ -93,7 +102,7 @@ def run(options: argparse.Namespace) -> int:
     with EmbeddedServer(
         options.release / MODELS_FOLDER, server_options, probe=EnsembleProbe()
     ) as server:
-        gains = _measure(server.grpc_address, key, options.requests)
+        gains = _measure(server.grpc_address, key, options.sides, options.requests)
     print(_table(gains))
     if options.json:
         rows = [asdict(gain) for gain in gains]
@@ -104,7 +113,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _measure(address: str, key: str, requests: int) -> list[Gain]:
+def _measure(address: str, key: str, sides: Sequence[int], requests: int) -> list[Gain]:
     picture = Image.open(io.BytesIO(make_workload(1).questions[0].image)).convert("L")
     api_key = ApiKey(key, f"triton-grpc-protocol-{ADMIN_HEADER}")
     with ExitStack() as opened:
@@ -121,7 +130,7 @@ def _measure(address: str, key: str, requests: int) -> list[Gain]:
             for mode in (SharedMemory.OFF, SharedMemory.REQUIRED)
         )
         gains = []
-        for side in _SIDES:
+        for side in sides:
             pixels = np.asarray(picture.resize((side, side)))
             files = {"PNG": encode_png(pixels), "npy int16": encode_npy(pixels.astype(np.int16))}
             for name, image in files.items():
