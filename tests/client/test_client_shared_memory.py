@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import gc
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -90,7 +91,8 @@ def server(running: Server) -> Iterator[Server]:
 
 
 def names_left() -> list[str]:
-    return [path.name for path in Path("/dev/shm").glob("organseg-client-*")]
+    own = f"organseg-client-{os.getpid()}-*"
+    return [path.name for path in Path("/dev/shm").glob(own)]
 
 
 def check(response: Any, length: int, shape: tuple[int, int, int] = LARGE) -> None:
