@@ -5,11 +5,13 @@ a plain type whose largest size the request knows (`InferenceRequest.output_byte
 server refuses an answer that does not fit only after it has computed it. The server copies an
 output straight into the region and says its true shape.
 
-What it gains, by `python -m benchmarks shared-memory` on two cores: nothing that can be seen for
-slices of 512² and 1024², whose tensors are under 1 MB; about a tenth of the request at 2048², and
-a sixth to a quarter at 4096², where one mask is 17 MB. So a tensor goes through shared memory from
-`SMALLEST_INPUT_BYTES`, or from `SMALLEST_OUTPUT_BYTES` of largest size: masks of 13 organs of an
-image of about 1600².
+What it gains, by `python -m benchmarks shared-memory` (`tiny`, two cores that were busy with other
+work, so the request's whole time hides it): the way of a request, without the server's own time,
+falls from 2 ms to 1 for a slice of 512² as PNG, from 114 ms to 10 for 2048² in 16 bits (8 MB in,
+4 MB of masks out), from 530 ms to 260 for 4096² in 16 bits (34 MB in, 17 MB out); 4096² as PNG,
+with the same masks, showed no gain. That is under a tenth of the request everywhere, and nothing
+for an ordinary slice. A new region costs one more call. So a tensor goes through shared memory
+only from the sizes of `Thresholds` on.
 
 A server that still works on a request refuses to let go of its region, also where the caller has
 given up. Such a region is never used again, or one request's answer could land in another's; it
