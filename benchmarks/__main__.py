@@ -12,6 +12,7 @@ from benchmarks import (
     gpu_command,
     perf_analyzer_command,
     perf_input,
+    shared_memory_command,
     stages_command,
     volume_command,
     volume_memory_command,
@@ -26,6 +27,7 @@ _SUBCOMMANDS: tuple[ModuleType, ...] = (
     gpu_command,
     volume_command,
     volume_memory_command,
+    shared_memory_command,
 )
 """Each has `add_command(commands)`, whose parser sets `run`: arguments to exit status."""
 
@@ -43,6 +45,8 @@ examples:
       slices per second of a 100-slice volume, a call a slice and several at once
   python -m benchmarks volume-memory --json docs/results/volume/memory.json
       the client's memory for scans of growing length; needs no server
+  python -m benchmarks shared-memory --release build/releases/tiny
+      asks about images of rising size, with and without shared memory
 """
 
 

@@ -119,8 +119,10 @@ def stored_size_hw(encoded: bytes) -> tuple[int, int] | None:
         return _png_size_hw(encoded)
     try:
         if encoded.startswith(_JPEG):
-            with JpegImagePlugin.JpegImageFile(io.BytesIO(encoded)) as image:
-                return image.height, image.width
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                with JpegImagePlugin.JpegImageFile(io.BytesIO(encoded)) as image:
+                    return image.height, image.width
         if encoded.startswith(_NPY):
             height, width = _npy_header(io.BytesIO(encoded))[0]
             return height, width

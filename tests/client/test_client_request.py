@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from organseg.errors import QuestionError
 from organseg.imaging.limits import MAX_QUERY_BYTES
-from organseg_client.request import encode_question
+from organseg_client.images import encode_image
+from organseg_client.request import build_request, encode_question
 
 
 def test_a_question_is_sent_as_utf8_and_bytes_of_it_are_the_same() -> None:
@@ -33,3 +35,10 @@ def test_what_is_no_question_is_refused_without_repeating_it(question: object) -
         encode_question(question)  # type: ignore[arg-type]
     assert "xxx" not in str(caught.value)
     assert "lone" not in str(caught.value).replace("lone surrogate", "")
+
+
+def test_a_request_says_how_large_the_masks_of_all_organs_would_be() -> None:
+    for image in (np.zeros((30, 50), dtype=np.uint8), np.zeros((30, 50), dtype=np.int16)):
+        request = build_request(encode_image(image), b"liver", 10.0, "x")
+        assert request.output_bytes == {"MASKS": 13 * 30 * 50}
+    assert build_request(encode_image(b"no image"), b"liver", 10.0, "x").output_bytes == {}

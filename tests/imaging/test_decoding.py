@@ -8,7 +8,7 @@ from PIL import Image
 
 from hostile.images import encode, npy, picture
 from organseg.errors import ImageError, WindowError
-from organseg.imaging.decoding import decode_image
+from organseg.imaging.decoding import decode_image, stored_size_hw
 from organseg.imaging.orientation import IDENTITY
 from organseg.imaging.windowing import (
     CT_WINDOW_HU,
@@ -188,3 +188,22 @@ def test_damaged_bytes_give_an_image_or_an_image_error_and_nothing_else(encoded)
         except ImageError:
             outcomes.add("error")
     assert "error" in outcomes
+
+
+def test_the_header_alone_tells_the_size_of_what_can_be_decoded():
+    image = Image.fromarray(np.zeros((40, 56), dtype=np.uint8))
+    for encoded in (encode(image, "PNG"), encode(image, "JPEG"), npy(_hounsfield())):
+        assert stored_size_hw(encoded) == (40, 56)
+        # The pixels may be missing.
+        assert stored_size_hw(encoded[: len(encoded) - 10]) == (40, 56)
+
+
+@pytest.mark.parametrize(
+    "encoded", [b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"\x93NUMPY\x01\x00", b"DICM" * 50]
+)
+def test_what_tells_no_size_is_of_unknown_size(encoded):
+    assert stored_size_hw(encoded) is None
+
+
+def test_an_array_of_three_axes_is_of_unknown_size():
+    assert stored_size_hw(npy(np.zeros((2, 9, 9)))) is None

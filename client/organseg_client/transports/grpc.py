@@ -27,7 +27,7 @@ from organseg_client.transports.channel import (
     service_of,
 )
 from organseg_client.transports.programs import Pause, Program
-from organseg_client.transports.shared_memory import Regions
+from organseg_client.transports.shared_memory import Regions, Thresholds
 
 __all__ = ["GrpcResponseStream", "GrpcTransport", "release_regions"]
 
@@ -42,6 +42,7 @@ class GrpcTransport:
         tls: encryption; None for none.
         api_key: the header that goes with every call; None for none.
         shared_memory: whether large tensors travel through shared memory.
+        thresholds: which are large; None for what the measurements say.
 
     Several threads may use one transport at once, streams beside other calls. Every call raises
     errors of `organseg.errors` alone. Raises `InvalidInputError` where an argument cannot be used.
@@ -54,9 +55,14 @@ class GrpcTransport:
         tls: Tls | None = None,
         api_key: ApiKey | None = None,
         shared_memory: SharedMemory = SharedMemory.AUTO,
+        thresholds: Thresholds | None = None,
     ) -> None:
         self._endpoint = make_endpoint(url, tls, api_key)
-        self._regions = Regions(shared_memory, is_loopback=self._endpoint.is_loopback)
+        self._regions = Regions(
+            shared_memory,
+            is_loopback=self._endpoint.is_loopback,
+            thresholds=thresholds or Thresholds(),
+        )
         # Only here, so that the package imports fast and works with other transports without it.
         import grpc
 

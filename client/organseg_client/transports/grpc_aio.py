@@ -25,7 +25,7 @@ from organseg_client.transports.channel import (
 )
 from organseg_client.transports.grpc import release_regions
 from organseg_client.transports.programs import Pause, Program
-from organseg_client.transports.shared_memory import Regions
+from organseg_client.transports.shared_memory import Regions, Thresholds
 
 __all__ = ["AsyncGrpcResponseStream", "AsyncGrpcTransport"]
 
@@ -47,9 +47,14 @@ class AsyncGrpcTransport:
         tls: Tls | None = None,
         api_key: ApiKey | None = None,
         shared_memory: SharedMemory = SharedMemory.AUTO,
+        thresholds: Thresholds | None = None,
     ) -> None:
         self._endpoint = make_endpoint(url, tls, api_key)
-        self._regions = Regions(shared_memory, is_loopback=self._endpoint.is_loopback)
+        self._regions = Regions(
+            shared_memory,
+            is_loopback=self._endpoint.is_loopback,
+            thresholds=thresholds or Thresholds(),
+        )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._channel: Any = None
         self._service: Any = None

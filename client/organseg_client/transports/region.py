@@ -30,8 +30,8 @@ class Region:
         if not hasattr(os, "posix_fallocate") or not _FOLDER.is_dir():
             raise OSError(errno.ENOSYS, "no POSIX shared memory here")
         self.size = size
-        # Random, so that clients of one machine never meet.
-        self.name = f"{_PREFIX}{secrets.token_hex(8)}"
+        # Random, so that clients of one machine never meet; the process tells people whose it is.
+        self.name = f"{_PREFIX}{os.getpid()}-{secrets.token_hex(8)}"
         file = os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
             os.posix_fallocate(file, 0, size)

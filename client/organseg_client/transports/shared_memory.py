@@ -5,11 +5,13 @@ a plain type whose largest size the request knows (`InferenceRequest.output_byte
 server refuses an answer that does not fit only after it has computed it. The server copies an
 output straight into the region and says its true shape.
 
-What it gains, by `python -m benchmarks shared-memory` on two cores: nothing that can be seen for
-slices of 512² and 1024², whose tensors are under 1 MB; about a tenth of the request at 2048², and
-a sixth to a quarter at 4096², where one mask is 17 MB. So a tensor goes through shared memory from
-`SMALLEST_INPUT_BYTES`, or from `SMALLEST_OUTPUT_BYTES` of largest size: masks of 13 organs of an
-image of about 1600².
+What it gains, by `python -m benchmarks shared-memory` (`tiny`, two cores that were busy with other
+work, so the request's whole time hides it): the way of a request, without the server's own time,
+falls from 2 ms to 1 for a slice of 512² as PNG, from 114 ms to 10 for 2048² in 16 bits (8 MB in,
+4 MB of masks out), from 530 ms to 260 for 4096² in 16 bits (34 MB in, 17 MB out); 4096² as PNG,
+with the same masks, showed no gain. That is under a tenth of the request everywhere, and nothing
+for an ordinary slice. A new region costs one more call. So a tensor goes through shared memory
+only from the sizes of `Thresholds` on.
 
 A server that still works on a request refuses to let go of its region, also where the caller has
 given up. Such a region is never used again, or one request's answer could land in another's; it
@@ -37,12 +39,18 @@ from organseg_client.transports.messages import Slot
 from organseg_client.transports.programs import Pause, Program, Send
 from organseg_client.transports.region import Region
 
-__all__ = ["SMALLEST_INPUT_BYTES", "SMALLEST_OUTPUT_BYTES", "Regions"]
+__all__ = ["Regions", "Thresholds"]
 
-SMALLEST_INPUT_BYTES = 1 << 20
-"""From how many bytes on an input goes through shared memory."""
-SMALLEST_OUTPUT_BYTES = 32 << 20
-"""From how many bytes on, at most, an output comes through shared memory."""
+
+@dataclass(frozen=True)
+class Thresholds:
+    """From which sizes on tensors go through shared memory."""
+
+    input_bytes: int = 1 << 20
+    """Bytes of an input."""
+    output_bytes: int = 32 << 20
+    """Bytes that an output has at most: masks of 13 organs of an image of about 1600²."""
+
 
 _PROBE_BYTES = 4096
 _ALIGNMENT = 64
@@ -99,13 +107,14 @@ class Regions:
     Raises `InvalidInputError` where shared memory is required of a server elsewhere.
     """
 
-    def __init__(self, mode: SharedMemory, *, is_loopback: bool) -> None:
+    def __init__(self, mode: SharedMemory, *, is_loopback: bool, thresholds: Thresholds) -> None:
         if mode is SharedMemory.REQUIRED and not is_loopback:
             raise InvalidInputError(
                 "wanted a server on this machine for shared memory, got the address of another; "
                 "use localhost, or SharedMemory.AUTO"
             )
         self._mode = mode
+        self._thresholds = thresholds
         self._is_usable: bool | None = None if is_loopback else False
         self._lock = threading.Lock()
         self._idle: list[Region] = []
@@ -161,11 +170,11 @@ class Regions:
             return None
         plan = _Plan()
         for name, array in request.inputs.items():
-            if _length(array) >= SMALLEST_INPUT_BYTES:
+            if _length(array) >= self._thresholds.input_bytes:
                 plan.inputs[name] = messages.content_of(array)
         for name in request.outputs:
             size = request.output_bytes.get(name, 0)
-            if size >= SMALLEST_OUTPUT_BYTES:
+            if size >= self._thresholds.output_bytes:
                 plan.outputs[name] = size
         return plan if plan.inputs or plan.outputs else None
 
