@@ -26,7 +26,7 @@ QUESTION = "Where are liver and spleen?"
 def transport(monkeypatch: pytest.MonkeyPatch) -> FakeTransport:
     """What the command's client gets instead of a connection."""
     transport = FakeTransport(entries=LIVER_BUT_NO_SPLEEN)
-    monkeypatch.setattr(client_module, "GrpcTransport", lambda url: transport)
+    monkeypatch.setattr(client_module, "GrpcTransport", lambda url, **_: transport)
     return transport
 
 
@@ -214,7 +214,7 @@ def test_a_reader_that_goes_away_is_no_error(image: str) -> None:
         "from client_fakes import FakeTransport\n"
         "from organseg_client import client\n"
         "from organseg_client.command import main\n"
-        "client.GrpcTransport = lambda url: FakeTransport()\n"
+        "client.GrpcTransport = lambda url, **_: FakeTransport()\n"
         "read_end, write_end = os.pipe()\n"
         "os.dup2(write_end, 1)\n"
         "os.close(read_end)\n"
