@@ -68,13 +68,7 @@ def time_volume(
             ),
             "`segment(scan, …)`, one after another": (
                 depth,
-                lambda: (
-                    [
-                        client.segment(scan, QUESTION, window=window, slice_index=index)
-                        for index in range(depth)
-                    ]
-                    and None
-                ),
+                lambda: _by_scan(client, scan, window),
             ),
         }
         for concurrency in concurrencies:
