@@ -9,8 +9,8 @@ What it gains, by `python -m benchmarks shared-memory` (`tiny`, two cores that w
 work, so the request's whole time hides it): the way of a request, without the server's own time,
 falls from 2 ms to 1 for a slice of 512² as PNG, from 114 ms to 10 for 2048² in 16 bits (8 MB in,
 4 MB of masks out), from 530 ms to 260 for 4096² in 16 bits (34 MB in, 17 MB out); 4096² as PNG,
-with the same masks, showed no gain. That is under a tenth of the request everywhere, and nothing
-for an ordinary slice. A new region costs one more call. So a tensor goes through shared memory
+with the same masks, showed no gain. Against the whole request, which took seconds there, no gain
+was seen in that noise. A new region costs one more call. So a tensor goes through shared memory
 only from the sizes of `Thresholds` on.
 
 A server that still works on a request refuses to let go of its region, also where the caller has
