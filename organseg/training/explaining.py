@@ -76,7 +76,7 @@ def explanation_loss(
         use_cache=False,
     ).last_hidden_state
     before, wanted = hidden[:, :-1][learned[:, 1:]], token_ids[:, 1:][learned[:, 1:]]
-    logits = model.llava.get_output_embeddings()(before)  # type: ignore[operator]
+    logits = model.language_head(before)
     return functional.cross_entropy(logits.float(), wanted)
 
 
