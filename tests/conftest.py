@@ -47,7 +47,7 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def server(release: Path) -> Iterator[EmbeddedServer]:
+def ensemble_server(release: Path) -> Iterator[EmbeddedServer]:
     """The embedded server that serves `release`, with ports of its own."""
     from organseg.serving.embedded import EmbeddedServer, EnsembleProbe, ServerOptions
     from organseg.serving.manifest import MODELS_FOLDER, verify_release
@@ -59,6 +59,6 @@ def server(release: Path) -> Iterator[EmbeddedServer]:
 
 
 @pytest.fixture(scope="session")
-def server_address(server: EmbeddedServer) -> str:
+def server_address(ensemble_server: EmbeddedServer) -> str:
     """The gRPC address of the embedded server that serves `release`."""
-    return server.grpc_address
+    return ensemble_server.grpc_address
