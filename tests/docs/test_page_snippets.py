@@ -128,3 +128,9 @@ def test_the_python_snippets_of_a_page_run_one_after_another(
     for snippet, said in zip(PYTHON[page], printed, strict=False):
         if snippet.shown is not None:
             assert said == snippet.shown, str(snippet)
+
+
+def test_the_page_of_the_wire_asks_without_this_projects_library() -> None:
+    code = "\n".join(snippet.code for snippet in PYTHON["docs/wire.md"])
+    imported = set(re.findall(r"^(?:import|from) (\w+)", code, re.MULTILINE))
+    assert imported == {"io", "numpy", "tritonclient"}
