@@ -33,7 +33,6 @@ from organseg_client.capabilities import Capabilities, OrganCapability, ReleaseF
 from organseg_client.client import OrganSegClient
 from organseg_client.core.addresses import DEFAULT_URL
 from organseg_client.deadline import DEFAULT_DEADLINE_S
-from organseg_client.grpc_transport import GrpcTransport
 from organseg_client.health import Health, HealthState, ServerHealth
 from organseg_client.images import ImageInput, SentImage
 from organseg_client.options import ApiKey, ConnectionOptions, RetryPolicy, SharedMemory, Tls
@@ -51,11 +50,13 @@ from organseg_client.transport import (
     ServerMetadata,
     Transport,
 )
+from organseg_client.transports import AsyncGrpcTransport, GrpcTransport
 
 __all__ = [
     "DEFAULT_DEADLINE_S",
     "DEFAULT_URL",
     "ApiKey",
+    "AsyncGrpcTransport",
     "AsyncOrganSegClient",
     "AsyncResponseStream",
     "AsyncTransport",
