@@ -5,6 +5,7 @@ OrganSegError
 │   ├── ImageError             the image: type, size, encoding, geometry
 │   ├── QuestionError          the question: empty, too long, not UTF-8
 │   └── WindowError            the intensity window
+├── NothingSegmentedError      a file of segments was wanted of an answer that has none
 ├── ContractError              two sides speak different versions of the tensor contract
 ├── CheckpointError            weights, adapter or context cache that do not fit
 ├── SourceError            weights that could not be had: licence not agreed to, hub out of reach
@@ -15,6 +16,7 @@ OrganSegError
 ├── TrainingDivergedError      the loss of a training run is no longer a number
 ├── ServerError                a Triton server answered, but not with a result
 │   ├── ServerStartError       the embedded server could not be started
+│   ├── NotServedError         its release leaves out what was asked for
 │   ├── ServerBusyError        queue full, queue timeout, shutting down: worth a retry
 │   └── ServerFaultError       the server failed inside; its own words are in the message
 │       └── StageDeadError     a stage's process has died: worth a retry on another server
@@ -38,6 +40,8 @@ __all__ = [
     "EngineError",
     "ImageError",
     "InvalidInputError",
+    "NotServedError",
+    "NothingSegmentedError",
     "OrganSegError",
     "QuestionError",
     "ReleaseError",
@@ -72,6 +76,10 @@ class QuestionError(InvalidInputError):
 
 class WindowError(InvalidInputError):
     """The intensity window cannot be used: not two finite numbers in rising order."""
+
+
+class NothingSegmentedError(OrganSegError):
+    """A file of segments was wanted of an answer in which no organ was segmented."""
 
 
 class ContractError(OrganSegError):
@@ -114,6 +122,10 @@ class ServerError(OrganSegError):
 
 class ServerStartError(ServerError):
     """The embedded server could not be started; the message names the remedy."""
+
+
+class NotServedError(ServerError):
+    """The server's release leaves out what was asked for; another release may have it."""
 
 
 class ServerBusyError(ServerError):

@@ -12,13 +12,15 @@ and every error that they raise. Imports numpy, Pillow and, with the first conne
 tritonclient; never torch.
 """
 
-from organseg.contract import Verdict
+from organseg.contract import Finish, Verdict
 from organseg.errors import (
     AuthenticationError,
     ContractError,
     DeadlineExceededError,
     ImageError,
     InvalidInputError,
+    NothingSegmentedError,
+    NotServedError,
     OrganSegError,
     QuestionError,
     ServerBusyError,
@@ -28,11 +30,13 @@ from organseg.errors import (
     StageDeadError,
     WindowError,
 )
+from organseg.imaging.scan import Scan, open_scan
 from organseg_client.async_client import AsyncOrganSegClient
 from organseg_client.capabilities import Capabilities, OrganCapability, ReleaseFacts
 from organseg_client.client import OrganSegClient
 from organseg_client.core.addresses import DEFAULT_URL
 from organseg_client.deadline import DEFAULT_DEADLINE_S
+from organseg_client.explanation import AsyncExplanation, Explanation
 from organseg_client.health import Health, HealthState, ServerHealth
 from organseg_client.images import ImageInput, SentImage
 from organseg_client.options import ApiKey, ConnectionOptions, RetryPolicy, SharedMemory, Tls
@@ -51,11 +55,20 @@ from organseg_client.transport import (
     Transport,
 )
 from organseg_client.transports import AsyncGrpcTransport, GrpcTransport
+from organseg_client.volume.plan import FailurePolicy, VolumeProgress
+from organseg_client.volume.result import (
+    OrganInVolume,
+    SliceAnswer,
+    SliceFailure,
+    SliceOrgan,
+    VolumeResult,
+)
 
 __all__ = [
     "DEFAULT_DEADLINE_S",
     "DEFAULT_URL",
     "ApiKey",
+    "AsyncExplanation",
     "AsyncGrpcTransport",
     "AsyncOrganSegClient",
     "AsyncResponseStream",
@@ -65,6 +78,9 @@ __all__ = [
     "ConnectionOptions",
     "ContractError",
     "DeadlineExceededError",
+    "Explanation",
+    "FailurePolicy",
+    "Finish",
     "GrpcTransport",
     "Health",
     "HealthState",
@@ -75,8 +91,11 @@ __all__ = [
     "InvalidInputError",
     "ModelConfig",
     "ModelStatistics",
+    "NotServedError",
+    "NothingSegmentedError",
     "OrganAnswer",
     "OrganCapability",
+    "OrganInVolume",
     "OrganSegClient",
     "OrganSegError",
     "Outcome",
@@ -84,6 +103,7 @@ __all__ = [
     "ReleaseFacts",
     "ResponseStream",
     "RetryPolicy",
+    "Scan",
     "SegmentRequest",
     "SegmentationResult",
     "SentImage",
@@ -95,11 +115,17 @@ __all__ = [
     "ServerStatistics",
     "ServerUnreachableError",
     "SharedMemory",
+    "SliceAnswer",
+    "SliceFailure",
+    "SliceOrgan",
     "StageDeadError",
     "Statistics",
     "Timings",
     "Tls",
     "Transport",
     "Verdict",
+    "VolumeProgress",
+    "VolumeResult",
     "WindowError",
+    "open_scan",
 ]

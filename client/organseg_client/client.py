@@ -9,20 +9,25 @@ from typing import Any
 from numpy.typing import NDArray
 
 from organseg_client.capabilities import Capabilities
-from organseg_client.core import every_server, many, segment
+from organseg_client.core import every_server, many, segment, volume
 from organseg_client.core.addresses import DEFAULT_URL, addresses, connecting, transports
 from organseg_client.core.capabilities import capabilities
 from organseg_client.core.drive import Driver, Iteration
+from organseg_client.core.explain import explain
 from organseg_client.core.session import Session
 from organseg_client.deadline import DEFAULT_DEADLINE_S
+from organseg_client.explanation import Explanation
 from organseg_client.health import Health
 from organseg_client.images import ImageInput
 from organseg_client.options import ConnectionOptions
 from organseg_client.outcome import Outcome, SegmentRequest
+from organseg_client.request import new_request_id
 from organseg_client.result import SegmentationResult
 from organseg_client.statistics import Statistics
 from organseg_client.transport import Transport
 from organseg_client.transports import GrpcTransport
+from organseg_client.volume.plan import FailurePolicy, ScanInput, VolumeProgress
+from organseg_client.volume.result import VolumeResult
 
 __all__ = ["DEFAULT_URL", "OrganSegClient"]
 
@@ -153,6 +158,94 @@ class OrganSegClient:
         return self._driver.iterate(
             many.segment_many(self._session, requests, concurrency, deadline_s)
         )
+
+    def segment_volume(
+        self,
+        scan: ScanInput,
+        question: str | bytes,
+        *,
+        window: Sequence[float] | NDArray[Any] | None = None,
+        concurrency: int = 4,
+        deadline_s: float | None = None,
+        progress: Callable[[VolumeProgress], None] | None = None,
+        on_failure: FailurePolicy = FailurePolicy.FINISH,
+    ) -> VolumeResult:
+        """One question about every slice of a scan: label map, organ volumes, verdicts.
+
+        ```python
+        with client.segment_volume("ct.nii.gz", "Where is the liver?") as result:
+            print(result.reason, [(organ.name, organ.volume_ml) for organ in result.organs])
+            result.write_nifti("liver.nii.gz")
+        ```
+
+        Slices are read when they are sent, and masks are kept on the disk: memory does not grow
+        with the scan.
+
+        Args:
+            scan: the path of a NIfTI file or of a folder with one DICOM series, or an open scan.
+            question: one sentence in plain words, asked of each slice.
+            window: (low, high) of the intensities that become black and white in all slices;
+                None for CT's abdominal window or one from the whole scan.
+            concurrency: how many slices are under way at once, at least 1.
+            deadline_s: seconds for each slice, from its start; None for the client's.
+            progress: is called after each slice.
+            on_failure: whether slices that get no answer are listed in the result, or the first
+                one's error is raised. What would meet all slices (credentials, contract,
+                question, no server at all) is raised in any case.
+
+        Raises:
+            ImageError, QuestionError, WindowError: the input cannot be used.
+            ServerUnreachableError, AuthenticationError, ContractError: no slice can be answered.
+            OrganSegError: the first slice's error where none has an answer.
+        """
+        return self._driver.run(
+            volume.segment_volume(
+                self._session,
+                scan,
+                question,
+                window,
+                concurrency,
+                deadline_s,
+                progress,
+                on_failure,
+            )
+        )
+
+    def explain(
+        self,
+        image: ImageInput,
+        question: str | bytes,
+        *,
+        result: SegmentationResult | None = None,
+        max_tokens: int | None = None,
+        window: Sequence[float] | NDArray[Any] | None = None,
+        slice_index: int | None = None,
+        deadline_s: float | None = None,
+        request_id: str | None = None,
+    ) -> Explanation:
+        """The answer in words, in the paper's format, piece by piece as the server writes it.
+
+        Letter and segmentation lines are those of the result; only the explanation between them
+        is the language model's, which goes on from a sentence that states the verdict.
+
+        Args:
+            image: as `segment` takes it; not read where a result is given, which holds its own.
+            question: as `segment` takes it.
+            result: what `segment` answered to this question; None to ask it first.
+            max_tokens: most tokens that the model may write; None for the server's default.
+            window: as `segment` takes it; of no meaning where a result is given.
+            slice_index: the same.
+            deadline_s: seconds for all of it, `segment` included; None for the client's.
+            request_id: the id for the server's logs; None for a random one.
+
+        Raises:
+            NotServedError: while it is read, where the server's release leaves explanations out.
+            the errors of `segment`: at once where `segment` is asked first.
+        """
+        identity = new_request_id(request_id)
+        asked = SegmentRequest(image, question, window, slice_index, identity)
+        steps = explain(self._session, asked, result, max_tokens, deadline_s)
+        return Explanation(self._driver.iterate(steps), identity)
 
     def capabilities(self, deadline_s: float | None = None) -> Capabilities:
         """What can be asked, and which release of what, under which terms, answers.

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from organseg.errors import ImageError
+from organseg.imaging.masks import flatten_masks
 from organseg.organs import ORGANS, organ_by_id
 
 __all__ = ["draw_overlay", "write_label_png"]
@@ -77,9 +78,7 @@ def write_label_png(
             f"wanted one mask [H, W] for each of {len(ids)} organs, came shape {masks.shape}; "
             "pass masks [K, H, W] with their K organ ids"
         )
-    labels = np.zeros(masks.shape[1:], dtype=np.uint8)
-    for index in sorted(range(len(ids)), key=lambda entry: -int(masks[entry].sum())):
-        labels[masks[index]] = ids[index]
+    labels = flatten_masks(masks, ids)
     image = Image.fromarray(labels).convert("P")
     palette = np.zeros((256, 3), dtype=np.uint8)
     for organ in ORGANS:
