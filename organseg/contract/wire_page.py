@@ -10,6 +10,7 @@ from pathlib import Path
 
 from organseg.contract.deployment import QUEUE_TIMEOUT_MICROSECONDS
 from organseg.contract.documentation import tensor_table
+from organseg.contract.explanation import explanation_model
 from organseg.contract.limits import MAX_IMAGE_BYTES, MAX_QUERY_BYTES, MAX_SIDE, MIN_SIDE
 from organseg.contract.models import ENSEMBLE_NAME, ensemble_tensors
 from organseg.contract.presets import TINY
@@ -40,12 +41,16 @@ def render_wire() -> str:
 
 def _facts() -> dict[str, str]:
     sent, received = ensemble_tensors(TINY)
+    explain = explanation_model(TINY)
     return {
         "ensemble": ENSEMBLE_NAME,
         "contract_parameter": CONTRACT_PARAMETER,
         "contract_version": CONTRACT_VERSION,
         "sent": tensor_table("sent", sent),
         "received": tensor_table("received", received),
+        "explain": explain.name,
+        "explain_sent": tensor_table("sent", explain.inputs),
+        "explain_received": tensor_table("received", explain.outputs),
         "answers_min": "1",
         "answers_max": str(len(ORGANS)),
         "none_id": f"{NONE.id} ({NONE.name})",

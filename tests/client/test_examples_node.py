@@ -181,6 +181,21 @@ def test_a_question_without_an_answer_has_a_verdict_and_a_blank_mask(
 
 
 @pytest.mark.server
+def test_the_answer_in_words_is_the_one_that_the_library_reads(
+    installed: Path, picture: str, ensemble_server: EmbeddedServer
+) -> None:
+    question, address = "Which organ stores bile?", ensemble_server.grpc_address
+    done = ask(installed, picture, question, "--url", address, "--explain")
+    assert done.returncode == 0, done.stderr
+    verdict, said = done.stdout.split("\n", 1)
+    assert verdict == "segmented\tgallbladder"
+    with OrganSegClient(address) as client, client.explain(picture, question) as explanation:
+        for _ in explanation:
+            pass
+    assert said.rstrip("\n") == explanation.text.rstrip("\n")
+
+
+@pytest.mark.server
 def test_what_the_server_refuses_is_told_in_its_words_in_node(
     installed: Path, ensemble_server: EmbeddedServer
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from organseg.contract import CONTRACT_VERSION, ENSEMBLE_NAME, TINY, Verdict, ensemble_tensors
+from organseg.contract.explanation import explanation_model
 from organseg.contract.limits import MAX_QUERY_BYTES, MAX_SIDE, MIN_SIDE
 from organseg.contract.wire_page import render_wire
 from organseg.contract.wire_statuses import WIRE_STATUSES
@@ -20,12 +21,13 @@ PAGE = render_wire()
 
 
 def test_every_tensor_that_a_client_meets_is_in_a_table_with_its_type() -> None:
-    for side in ensemble_tensors(TINY):
+    explain = explanation_model(TINY)
+    for side in (*ensemble_tensors(TINY), explain.inputs, explain.outputs):
         for tensor in side:
-            (row,) = (line for line in PAGE.splitlines() if line.startswith(f"| `{tensor.name}`"))
-            assert f"| {tensor.dtype.value} |" in row
-            assert tensor.doc in row
-            assert ("(optional)" in row) == tensor.optional
+            name = f"`{tensor.name}`{' (optional)' if tensor.optional else ''}"
+            assert f"| {name} | {tensor.dtype.value} | " in PAGE
+            assert f" | {tensor.doc} |" in PAGE
+    assert f"`{explain.name}`" in PAGE
 
 
 def test_verdicts_organs_limits_and_version_are_the_contracts() -> None:

@@ -53,7 +53,6 @@ PYTHON = {
 }
 
 TOOLS = ("curl", "jq", "node", "npm")
-COMMAND = re.compile(r"\borganseg-client (segment|volume|explain|batch|capabilities|health|stats)")
 NO_REGISTRY = re.compile(r"ENOTFOUND|ECONNREFUSED|ETIMEDOUT|EAI_AGAIN|ECONNRESET|network")
 
 
@@ -85,12 +84,9 @@ def perf_analyzer() -> Iterator[dict[str, str]]:
 
 def addressed(code: str, server: EmbeddedServer) -> str:
     """The code with the tests' server in place of the one that `make serve` starts."""
-    code = code.replace("localhost:8001", server.grpc_address)
-    code = code.replace("localhost:8000", server.http_address)
-    # A command that names no server asks the one on this machine's usual port.
-    if "--url" not in code:
-        code = COMMAND.sub(rf"\g<0> --url {server.grpc_address}", code)
-    return code
+    return code.replace("localhost:8001", server.grpc_address).replace(
+        "localhost:8000", server.http_address
+    )
 
 
 def test_a_snippet_is_run_or_listed_and_nothing_listed_is_gone() -> None:
@@ -110,7 +106,11 @@ def test_a_shell_snippet_runs(
         if re.search(rf"\b{tool}\b", snippet.code) and shutil.which(tool) is None:
             pytest.skip(f"{tool} is not installed")
     wants_program = "perf_analyzer " in snippet.code
-    variables = request.getfixturevalue("perf_analyzer") if wants_program else {}
+    variables = {
+        # A command that names no server asks this one.
+        "ORGANSEG_URL": ensemble_server.grpc_address,
+        **(request.getfixturevalue("perf_analyzer") if wants_program else {}),
+    }
     done = run_shell(addressed(snippet.code, ensemble_server), folder, variables)
     if done.returncode != 0 and "npm error" in done.stderr and NO_REGISTRY.search(done.stderr):
         pytest.skip("npm reaches no registry to install from")

@@ -3,8 +3,8 @@
 #
 #   ask.sh IMAGE QUESTION [URL]
 #
-# The image's bytes travel as they are, by Triton's binary tensor extension: a JSON header, then
-# the bytes of each tensor; one element of BYTES is its length in 4 bytes, little-endian, and itself.
+# The image's bytes travel as they are, by Triton's binary tensor extension: a JSON header, then the
+# tensor's bytes; one element of BYTES is its length in 4 bytes, little-endian, and then itself.
 set -eu
 
 if [ $# -lt 2 ] || [ $# -gt 3 ]; then

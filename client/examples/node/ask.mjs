@@ -1,12 +1,15 @@
-// node ask.mjs IMAGE QUESTION [--url HOST:PORT] [--mask FILE.png]: verdict, organ and mask.
+// Asks one question: verdict and organ, with --mask the masks, with --explain words as they come.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import grpc from '@grpc/grpc-js';
 import { PNG } from 'pngjs';
-import { connect, infer, inferRequest, integersOf, textsOf } from './wire.mjs';
+import {
+  bytesTensor, connect, infer, inferRequest, integersOf, isReady, stream, textsOf,
+} from './wire.mjs';
 
 const TIMEOUT_SECONDS = 30;
-const USAGE = 'usage: node ask.mjs IMAGE QUESTION [--url HOST:PORT] [--mask FILE.png]';
+const USAGE =
+  'usage: node ask.mjs IMAGE QUESTION [--url HOST:PORT] [--mask FILE.png] [--explain]';
 
 // The ids 1 to 14 that the server answers with.
 const NAMES = [
@@ -18,7 +21,11 @@ const NAMES = [
 function readArguments() {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
-    options: { url: { type: 'string', default: 'localhost:8001' }, mask: { type: 'string' } },
+    options: {
+      url: { type: 'string', default: 'localhost:8001' },
+      mask: { type: 'string' },
+      explain: { type: 'boolean', default: false },
+    },
   });
   if (positionals.length !== 2) throw new Error(USAGE);
   return { ...values, image: positionals[0], question: positionals[1] };
@@ -40,21 +47,32 @@ function labelPng({ shape, bytes }, ids) {
   return PNG.sync.write({ width, height, data }, grey);
 }
 
+/** Prints the answer in words; it goes out from what `organ_seg` was sent and answered. */
+async function explain(connection, asked, { ORGANS, VERDICTS, BOXES }) {
+  if (!(await isReady(connection, 'llava_med_explain', TIMEOUT_SECONDS))) {
+    throw new Error('wanted a server that explains, this one was exported without; ask another');
+  }
+  const inputs = { ...asked, ORGANS, VERDICTS, BOXES };
+  const request = inferRequest('llava_med_explain', inputs, ['TEXT', 'FINISH'], TIMEOUT_SECONDS);
+  for await (const { TEXT } of stream(connection, request, TIMEOUT_SECONDS)) {
+    process.stdout.write(textsOf(TEXT)[0]);
+  }
+  process.stdout.write('\n');
+}
+
 async function main() {
-  const { image, question, url, mask } = readArguments();
-  const request = inferRequest(
-    'organ_seg',
-    { IMAGE: readFileSync(image), QUERY: question },
-    ['ORGANS', 'VERDICTS', 'MASKS'],
-    TIMEOUT_SECONDS,
-  );
+  const { image, question, url, mask, explain: inWords } = readArguments();
+  const asked = { IMAGE: bytesTensor(readFileSync(image)), QUERY: bytesTensor(question) };
+  const outputs = ['ORGANS', 'VERDICTS', 'BOXES', ...(mask ? ['MASKS'] : [])];
   const connection = connect(url);
   try {
+    const request = inferRequest('organ_seg', asked, outputs, TIMEOUT_SECONDS);
     const answer = await infer(connection, request, TIMEOUT_SECONDS);
     const ids = integersOf(answer.ORGANS);
     const verdicts = textsOf(answer.VERDICTS);
     ids.forEach((id, index) => console.log(`${verdicts[index]}\t${NAMES[id - 1]}`));
     if (mask) writeFileSync(mask, labelPng(answer.MASKS, ids));
+    if (inWords) await explain(connection, asked, answer);
   } finally {
     connection.close();
   }

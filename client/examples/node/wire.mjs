@@ -15,35 +15,60 @@ export function connect(address) {
   });
 }
 
-/** One request of one model; `inputs` are texts or buffers by tensor name, each one BYTES. */
+/** A tensor of one BYTES element, of a text or a buffer, as it travels. */
+export function bytesTensor(content) {
+  const bytes = Buffer.from(content);
+  const length = Buffer.alloc(4);
+  length.writeUInt32LE(bytes.length);
+  return { datatype: 'BYTES', shape: [1, 1], bytes: Buffer.concat([length, bytes]) };
+}
+
+/** One request of one model; `inputs` are tensors by name, `outputs` names. */
 export function inferRequest(model, inputs, outputs, timeoutSeconds) {
   return {
     model_name: model,
     parameters: { timeout: { int64_param: Math.round(timeoutSeconds * 1e6) } },
-    inputs: Object.keys(inputs).map((name) => ({ name, datatype: 'BYTES', shape: [1, 1] })),
-    raw_input_contents: Object.values(inputs).map(bytesElement),
+    inputs: Object.entries(inputs).map(([name, tensor]) => ({
+      name, datatype: tensor.datatype, shape: tensor.shape,
+    })),
+    raw_input_contents: Object.values(inputs).map(({ bytes }) => bytes),
     outputs: outputs.map((name) => ({ name })),
   };
 }
 
-/** Sends a request; a promise of `{ NAME: { shape, bytes } }`, in which tensors are by name. */
-export function infer(connection, request, timeoutSeconds) {
-  const deadline = Date.now() + timeoutSeconds * 1000;
+/** Whether the server has a model and can ask it. */
+export function isReady(connection, model, timeoutSeconds) {
   return new Promise((resolve, reject) => {
-    connection.ModelInfer(request, { deadline }, (error, response) =>
+    connection.ModelReady({ name: model }, deadlineIn(timeoutSeconds), (error, response) =>
+      error ? reject(error) : resolve(response.ready),
+    );
+  });
+}
+
+/** Sends a request; a promise of the answer's tensors by name. */
+export function infer(connection, request, timeoutSeconds) {
+  return new Promise((resolve, reject) => {
+    connection.ModelInfer(request, deadlineIn(timeoutSeconds), (error, response) =>
       error ? reject(error) : resolve(tensorsOf(response)),
     );
   });
 }
 
-/** A response's tensors by name: the server sends them in any order. */
-export function tensorsOf(response) {
-  return Object.fromEntries(
-    response.outputs.map(({ name, shape }, index) => [
-      name,
-      { shape, bytes: response.raw_output_contents[index] },
-    ]),
-  );
+/** Sends a request to a model that streams; the tensors of each response, as they come. */
+export async function* stream(connection, request, timeoutSeconds) {
+  const call = connection.ModelStreamInfer(deadlineIn(timeoutSeconds));
+  // A call that is cancelled, or fails, tells the reader below; it must not throw here too.
+  call.on('error', () => {});
+  try {
+    call.write(request);
+    call.end();
+    for await (const { error_message: message, infer_response: response } of call) {
+      if (message) throw new Error(message);
+      yield tensorsOf(response);
+    }
+  } finally {
+    call.cancel();
+  }
 }
 
 /** The texts of a BYTES tensor. */
@@ -62,10 +87,16 @@ export function integersOf({ bytes }) {
   return Array.from({ length: bytes.length / 4 }, (_, index) => bytes.readInt32LE(4 * index));
 }
 
-/** One element of BYTES as it travels: its length in 4 bytes, little-endian, then itself. */
-function bytesElement(content) {
-  const bytes = Buffer.from(content);
-  const length = Buffer.alloc(4);
-  length.writeUInt32LE(bytes.length);
-  return Buffer.concat([length, bytes]);
+/** A response's tensors by name: the server sends them in any order. */
+function tensorsOf({ outputs, raw_output_contents: contents }) {
+  return Object.fromEntries(
+    outputs.map(({ name, datatype, shape }, index) => [
+      name,
+      { datatype, shape, bytes: contents[index] },
+    ]),
+  );
+}
+
+function deadlineIn(seconds) {
+  return { deadline: Date.now() + seconds * 1000 };
 }
