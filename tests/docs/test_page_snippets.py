@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import nibabel
 import numpy as np
 import pytest
 from PIL import Image
-from snippets import Snippet, make_folder, run_python, run_shell, snippets_of
+from snippets import REPO_ROOT, Snippet, make_folder, run_python, run_shell, snippets_of
 
 from benchmarks.perf_analyzer import (
     PerfAnalyzerUnreachableError,
@@ -20,13 +21,14 @@ from benchmarks.perf_analyzer import (
     program_environment,
 )
 from constructed import PICTURES
+from organseg_client.command.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from organseg.serving.embedded import EmbeddedServer
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 
-PAGES = ("README.md", "docs/wire.md")
+PAGES = ("README.md", "docs/client.md", "docs/command-line.md", "docs/wire.md")
 
 NOT_RUN = {
     (
@@ -58,13 +60,17 @@ NO_REGISTRY = re.compile(r"ENOTFOUND|ECONNREFUSED|ETIMEDOUT|EAI_AGAIN|ECONNRESET
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkout with the reader's own files beside it: a slice in several forms."""
+    """A checkout with the reader's own files in it: a slice in several forms, a small scan."""
     made = tmp_path_factory.mktemp("snippets")
     make_folder(made)
     (made / "slice.png").write_bytes(PICTURES[0])
     grey = np.asarray(Image.open(io.BytesIO(PICTURES[0])), dtype=np.float64)
     # The window of the pages, [-160, 240], makes these grey levels again.
-    np.save(made / "slice.npy", np.rint(grey / 255 * 400 - 160).astype(np.int16))
+    hounsfield = np.rint(grey / 255 * 400 - 160).astype(np.int16)
+    np.save(made / "slice.npy", hounsfield)
+    values = np.repeat(hounsfield[:40, :48].T[:, :, None], 6, axis=2)
+    scan = nibabel.Nifti1Image(values[::-1, ::-1], np.diag([0.9, 0.9, 5.0, 1.0]))
+    nibabel.save(scan, made / "ct.nii.gz")
     return made
 
 
@@ -105,6 +111,9 @@ def test_a_shell_snippet_runs(
     for tool in TOOLS:
         if re.search(rf"\b{tool}\b", snippet.code) and shutil.which(tool) is None:
             pytest.skip(f"{tool} is not installed")
+    packages = folder / "client" / "examples" / "node" / "node_modules"
+    if "ask.mjs" in snippet.code and "npm" not in snippet.code and not packages.is_dir():
+        pytest.skip("the snippet before it has not installed the example's packages by npm")
     wants_program = "perf_analyzer " in snippet.code
     variables = {
         # A command that names no server asks this one.
@@ -128,6 +137,12 @@ def test_the_python_snippets_of_a_page_run_one_after_another(
     for snippet, said in zip(PYTHON[page], printed, strict=False):
         if snippet.shown is not None:
             assert said == snippet.shown, str(snippet)
+
+
+def test_the_page_of_the_command_line_has_every_exit_code() -> None:
+    page = (REPO_ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
+    codes = [int(code) for code in re.findall(r"^\| (\d+) \|", page, re.MULTILINE)]
+    assert codes == [code.value for code in ExitCode]
 
 
 def test_the_page_of_the_wire_asks_without_this_projects_library() -> None:

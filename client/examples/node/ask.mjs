@@ -4,10 +4,13 @@ import { parseArgs } from 'node:util';
 import grpc from '@grpc/grpc-js';
 import { PNG } from 'pngjs';
 import {
-  bytesTensor, connect, infer, inferRequest, integersOf, isReady, stream, textsOf,
+  bytesTensor, connect, infer, inferRequest, integerTensor, integersOf, isReady, stream, textsOf,
 } from './wire.mjs';
 
 const TIMEOUT_SECONDS = 30;
+// Writing takes its time, a token after the other.
+const EXPLAIN_SECONDS = 120;
+const MOST_TOKENS = 40;
 const USAGE =
   'usage: node ask.mjs IMAGE QUESTION [--url HOST:PORT] [--mask FILE.png] [--explain]';
 
@@ -52,9 +55,10 @@ async function explain(connection, asked, { ORGANS, VERDICTS, BOXES }) {
   if (!(await isReady(connection, 'llava_med_explain', TIMEOUT_SECONDS))) {
     throw new Error('wanted a server that explains, this one was exported without; ask another');
   }
-  const inputs = { ...asked, ORGANS, VERDICTS, BOXES };
-  const request = inferRequest('llava_med_explain', inputs, ['TEXT', 'FINISH'], TIMEOUT_SECONDS);
-  for await (const { TEXT } of stream(connection, request, TIMEOUT_SECONDS)) {
+  const MAX_TOKENS = integerTensor(MOST_TOKENS);
+  const inputs = { ...asked, ORGANS, VERDICTS, BOXES, MAX_TOKENS };
+  const request = inferRequest('llava_med_explain', inputs, ['TEXT', 'FINISH'], EXPLAIN_SECONDS);
+  for await (const { TEXT } of stream(connection, request, EXPLAIN_SECONDS)) {
     process.stdout.write(textsOf(TEXT)[0]);
   }
   process.stdout.write('\n');

@@ -23,6 +23,13 @@ export function bytesTensor(content) {
   return { datatype: 'BYTES', shape: [1, 1], bytes: Buffer.concat([length, bytes]) };
 }
 
+/** A tensor of one INT32. */
+export function integerTensor(value) {
+  const bytes = Buffer.alloc(4);
+  bytes.writeInt32LE(value);
+  return { datatype: 'INT32', shape: [1, 1], bytes };
+}
+
 /** One request of one model; `inputs` are tensors by name, `outputs` names. */
 export function inferRequest(model, inputs, outputs, timeoutSeconds) {
   return {
