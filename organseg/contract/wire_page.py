@@ -67,7 +67,6 @@ def _facts() -> dict[str, str]:
                 f"| question | {MAX_QUERY_BYTES} bytes of UTF-8 |",
             )
         ),
-        "min_side": str(MIN_SIDE),
         "queue_timeout_s": f"{QUEUE_TIMEOUT_MICROSECONDS / 1e6:g}",
         "statuses": "\n".join(
             f"| {row.grpc} | {row.http} | {row.says} | {row.meaning} | {row.again.value} |"
