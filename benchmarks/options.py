@@ -25,7 +25,7 @@ def concurrency_range(text: str) -> str:
 
 
 def add_workload_options(parser: argparse.ArgumentParser, *, requests: int, doc: str) -> None:
-    """Adds `--requests`, `--images` and `--seed`: what the requests are made of."""
+    """Adds `--requests`, `--images`, `--questions` and `--seed`: what the requests are made of."""
     parser.add_argument(
         "--requests", type=count, default=requests, metavar="N", help=f"{doc} (default: {requests})"
     )
@@ -36,6 +36,13 @@ def add_workload_options(parser: argparse.ArgumentParser, *, requests: int, doc:
         default=[],
         metavar="FILE",
         help="image files to send (default: the sample slices of the demo, else made-up pictures)",
+    )
+    parser.add_argument(
+        "--questions",
+        nargs="+",
+        default=[],
+        metavar="TEXT",
+        help="questions to ask in turn (default: the held-out questions, in random order)",
     )
     parser.add_argument(
         "--seed", type=int, default=0, help="of the pictures and of the questions' order"

@@ -87,7 +87,9 @@ def run(options: argparse.Namespace) -> int:
     )
     with tempfile.TemporaryDirectory(prefix="organseg-perf-input-") as folder:
         input_file = Path(folder, "requests.json")
-        workload = make_workload(options.requests, options.images, seed=options.seed)
+        workload = make_workload(
+            options.requests, options.images, texts=options.questions, seed=options.seed
+        )
         write_input(input_file, workload)
         levels = run_perf_analyzer(program, options.url, input_file, measurement, _echo)
     print(levels_table(levels))

@@ -56,7 +56,10 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 def run(options: argparse.Namespace) -> int:
     """Writes the file and prints its name; raises `OrganSegError`."""
-    write_input(options.out, make_workload(options.requests, options.images, seed=options.seed))
+    workload = make_workload(
+        options.requests, options.images, texts=options.questions, seed=options.seed
+    )
+    write_input(options.out, workload)
     print(options.out)
     return 0
 

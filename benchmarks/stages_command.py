@@ -56,7 +56,12 @@ def run(options: argparse.Namespace) -> int:
     """Measures and reports; status 1 where any request failed. Raises `OrganSegError`."""
     # Before anything loads the machine, so that its load is that of the others.
     about = describe_run()
-    workload = make_workload(options.warm_up + options.requests, options.images, seed=options.seed)
+    workload = make_workload(
+        options.warm_up + options.requests,
+        options.images,
+        texts=options.questions,
+        seed=options.seed,
+    )
     warm_up, timed = (
         workload.questions[: options.warm_up],
         workload.questions[options.warm_up :],

@@ -70,6 +70,7 @@ def make_workload(
     count: int,
     images: Sequence[Path] = (),
     *,
+    texts: Sequence[str] = (),
     seed: int = 0,
     samples_folder: Path = SAMPLES_FOLDER,
 ) -> Workload:
@@ -77,8 +78,8 @@ def make_workload(
 
     Where there are fewer images than questions, later rounds send each image shifted sideways
     by a pixel more, so that nothing on the way can answer from memory; images that Pillow does
-    not read (DICOM, `.npy`) are sent again as they are. The texts are the held-out questions in
-    random order, from the first again once all are used.
+    not read (DICOM, `.npy`) are sent again as they are. The questions are `texts` in their order,
+    or the held-out ones in random order; from the first again once all are used.
 
     Raises:
         ImageError: a file cannot be read.
@@ -96,11 +97,13 @@ def make_workload(
     else:
         source = ImageSource.MADE_UP
         pictures = [made_up_picture(seed * 1_000_003 + index) for index in range(count)]
-    texts = [question.text for question in load_questions(Split.HELD_OUT)]
-    random.Random(seed).shuffle(texts)
+    asked = list(texts)
+    if not asked:
+        asked = [question.text for question in load_questions(Split.HELD_OUT)]
+        random.Random(seed).shuffle(asked)
     return Workload(
         tuple(
-            Question(picture, texts[index % len(texts)]) for index, picture in enumerate(pictures)
+            Question(picture, asked[index % len(asked)]) for index, picture in enumerate(pictures)
         ),
         source,
     )

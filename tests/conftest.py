@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from organseg.serving.embedded import EmbeddedServer
 
 REPO_ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = REPO_ROOT.parent / "shared" / "data"
@@ -43,12 +47,18 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def server_address(release: Path) -> Iterator[str]:
-    """The gRPC address of the embedded server that serves `release`."""
+def ensemble_server(release: Path) -> Iterator[EmbeddedServer]:
+    """The embedded server that serves `release`, with ports of its own."""
     from organseg.serving.embedded import EmbeddedServer, EnsembleProbe, ServerOptions
     from organseg.serving.manifest import MODELS_FOLDER, verify_release
 
     verify_release(release)
     options = ServerOptions(grpc_port=0, http_port=0, metrics_port=0)
-    with EmbeddedServer(release / MODELS_FOLDER, options, probe=EnsembleProbe()) as server:
-        yield server.grpc_address
+    with EmbeddedServer(release / MODELS_FOLDER, options, probe=EnsembleProbe()) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def server_address(ensemble_server: EmbeddedServer) -> str:
+    """The gRPC address of the embedded server that serves `release`."""
+    return ensemble_server.grpc_address

@@ -12,6 +12,7 @@ from organseg.contract.explanation import served_models
 from organseg.contract.memory_page import render_memory
 from organseg.contract.pbtxt import render_configs, warm_up_files
 from organseg.contract.presets import LLAVA_MED_7B, TINY
+from organseg.contract.wire_page import render_wire
 
 GOLDENS = ((TINY, Platform.ONNXRUNTIME), (LLAVA_MED_7B, Platform.TENSORRT))
 """Beside the default, the renderings that are kept for review: one a native platform."""
@@ -34,6 +35,7 @@ def rendered_files() -> dict[str, bytes]:
             files[f"{folder}/{name}.pbtxt"] = text.encode()
     files["docs/contract.md"] = render_documentation().encode()
     files["docs/memory.md"] = render_memory().encode()
+    files["docs/wire.md"] = render_wire().encode()
     return files
 
 
@@ -41,8 +43,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Writes or checks; returns the exit code (1: something has drifted)."""
     parser = argparse.ArgumentParser(
         prog="python -m organseg.contract",
-        description="Render model_repository/*/config.pbtxt, docs/contract.md and "
-        "docs/memory.md from the contract, for the default preset (tiny) and platform (python), "
+        description="Render model_repository/*/config.pbtxt, docs/contract.md, docs/memory.md "
+        "and docs/wire.md from the contract, for the default preset (tiny) and platform (python), "
         "and the configs that tests/contract/goldens keeps for the native platforms.",
     )
     parser.add_argument("--check", action="store_true", help="write nothing; fail on drift")

@@ -36,8 +36,8 @@ def render_documentation() -> str:
     parts = [
         _INTRODUCTION.format(version=CONTRACT_VERSION, beside=EXPLAIN_NAME),
         f"## `{ENSEMBLE_NAME}`: what a client sends and receives\n",
-        _tensor_table("sent", inputs),
-        _tensor_table("received", outputs),
+        tensor_table("sent", inputs),
+        tensor_table("received", outputs),
         "### Verdicts\n",
         *(f"- `{verdict.value}` (code {verdict.code})" for verdict in Verdict),
         "\n### Organ ids and answer letters\n",
@@ -58,8 +58,8 @@ def render_documentation() -> str:
         parts += [
             f"## `{model.name}`\n",
             f"{model.doc} ({model.kind.value})\n",
-            _tensor_table("reads", model.inputs),
-            _tensor_table("writes", model.outputs),
+            tensor_table("reads", model.inputs),
+            tensor_table("writes", model.outputs),
         ]
     parts += ["## Deployment\n", *(_deployment_table(preset) for preset in PRESETS.values())]
     return "\n".join(parts)
@@ -70,7 +70,8 @@ def _shape(tensor: Tensor) -> str:
     return " × ".join(sizes)
 
 
-def _tensor_table(role: str, tensors: Iterable[Tensor]) -> str:
+def tensor_table(role: str, tensors: Iterable[Tensor]) -> str:
+    """A Markdown table of tensors without their batch axis, ending in a newline."""
     rows = [
         f"| `{t.name}`{' (optional)' if t.optional else ''} | {t.dtype.value} | {_shape(t)} "
         f"| {', '.join(axis.name for axis in t.axes)} | {t.doc} |"

@@ -6,7 +6,7 @@ make the server allocate or compute much.
 
 from __future__ import annotations
 
-from organseg.contract.models import MAX_SIDE, MIN_SIDE
+from organseg.contract.limits import MAX_IMAGE_BYTES, MAX_QUERY_BYTES, MAX_SIDE, MIN_SIDE
 from organseg.errors import ImageError
 
 __all__ = [
@@ -27,14 +27,8 @@ MAX_SIDE_PIXELS = MAX_SIDE
 MIN_SIDE_PIXELS = MIN_SIDE
 """Shortest row or column. Below it no organ could be told from its neighbour."""
 
-MAX_IMAGE_BYTES = 64 * 2**20
-"""Encoded bytes of one image: an uncompressed 16-bit image of the greatest size fits twice."""
-
 MAX_JPEG_SCANS = 100
 """Scans of one progressive JPEG. Encoders write about ten; each costs a pass over all pixels."""
-
-MAX_QUERY_BYTES = 1024
-"""UTF-8 bytes of one question: some 150 words, more than the prompt's room for it."""
 
 MAX_VOLUME_VOXELS = 2**29
 """Voxels of one scan (512 x 512 x 2048): 1 GiB as int16, the largest whole-body CT in use."""

@@ -51,6 +51,26 @@ def test_every_required_input_of_the_contract_is_given_with_its_shape(tmp_path: 
         assert {name: given["shape"] for name, given in entry.items()} == required
 
 
+def test_the_callers_own_questions_are_asked_in_turn(tmp_path: Path) -> None:
+    out, image = tmp_path / "requests.json", tmp_path / "slice.png"
+    image.write_bytes(PICTURES[0])
+    questions = ["Where is the liver?", "Où est la rate ?"]
+    asked = ["--images", str(image), "--questions", *questions]
+    assert main(["perf-input", "--out", str(out), "--requests", "3", *asked]) == 0
+    entries = json.loads(out.read_text())["data"]
+    texts = [decoded(entry["QUERY"]["content"]).decode() for entry in entries]
+    assert texts == [*questions, questions[0]]
+    assert decoded(entries[0]["IMAGE"]["content"]) == PICTURES[0]
+
+
+def test_an_empty_question_of_the_callers_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--out", str(tmp_path / "requests.json"), "--requests", "1", "--questions", " "]
+    assert main(["perf-input", *arguments]) == 1
+    assert "wanted a question in words" in capsys.readouterr().err
+
+
 def test_a_file_that_cannot_be_written_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
