@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 
-PAGES = ("README.md", "docs/client.md", "docs/command-line.md", "docs/wire.md")
+PAGES = ("README.md", "docs/client.md", "docs/command-line.md", "docs/volumes.md", "docs/wire.md")
 
 NOT_RUN = {
     (
