@@ -91,11 +91,10 @@ def _write_nifti(
                 file.write(plane.tobytes(order="F"))
         else:
             for index in range(depth):
-                values = slice_at(index)
-                if is_float:
-                    # Above zero, as MR is, and no whole numbers.
-                    values = (values - _AIR_HU).astype(np.float32) / np.float32(3)
-                file.write(values.T.tobytes(order="F"))
+                values = slice_at(index).T
+                # Above zero, as MR is, and no whole numbers.
+                signal = (values - _AIR_HU).astype(np.float32) / np.float32(3)
+                file.write((signal if is_float else values).tobytes(order="F"))
     return path
 
 
