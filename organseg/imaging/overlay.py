@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from organseg.errors import ImageError
 from organseg.organs import ORGANS, organ_by_id
 
-__all__ = ["draw_overlay", "write_label_png"]
+__all__ = ["draw_overlay", "label_map", "write_label_png"]
 
 Color = tuple[int, int, int]
 
@@ -63,13 +63,13 @@ def draw_overlay(
     return _with_legend(image, names, colors, is_filled)
 
 
-def write_label_png(
-    path: str | Path, masks: NDArray[np.bool_], organ_ids: Sequence[int] | NDArray[Any]
-) -> None:
-    """Writes one PNG whose pixel values are organ ids (0: background), with the organs' colours.
+def label_map(
+    masks: NDArray[np.bool_], organ_ids: Sequence[int] | NDArray[Any]
+) -> NDArray[np.uint8]:
+    """All masks as one map of organ ids, uint8 [H, W], 0 for background.
 
-    `masks` is bool [K, H, W], `organ_ids` K ids. Readers that ignore the palette get the ids.
-    Where masks overlap the smaller one wins. Raises `ImageError` for counts that do not fit.
+    `masks` is bool [K, H, W], `organ_ids` K ids. Where masks overlap the smaller one wins.
+    Raises `ImageError` for counts that do not fit.
     """
     ids = [int(organ_id) for organ_id in organ_ids]
     if masks.ndim != 3 or masks.shape[0] != len(ids):
@@ -80,7 +80,20 @@ def write_label_png(
     labels = np.zeros(masks.shape[1:], dtype=np.uint8)
     for index in sorted(range(len(ids)), key=lambda entry: -int(masks[entry].sum())):
         labels[masks[index]] = ids[index]
-    image = Image.fromarray(labels).convert("P")
+    return labels
+
+
+def write_label_png(
+    path: str | Path | BinaryIO,
+    masks: NDArray[np.bool_],
+    organ_ids: Sequence[int] | NDArray[Any],
+) -> None:
+    """Writes one PNG whose pixel values are organ ids (0: background), with the organs' colours.
+
+    Readers that ignore the palette get the ids. Masks and ids are those of `label_map`, which
+    says what is raised.
+    """
+    image = Image.fromarray(label_map(masks, organ_ids)).convert("P")
     palette = np.zeros((256, 3), dtype=np.uint8)
     for organ in ORGANS:
         palette[organ.id] = organ.color_rgb
