@@ -17,6 +17,7 @@ OrganSegError
 │   ├── ServerStartError       the embedded server could not be started
 │   ├── ServerBusyError        queue full, queue timeout, shutting down: worth a retry
 │   └── ServerFaultError       the server failed inside; its own words are in the message
+│       └── StageDeadError     a stage's process has died: worth a retry on another server
 ├── ServerUnreachableError     no connection: wrong address, server down, TLS mismatch
 ├── AuthenticationError        the server refused the credentials; never retried
 └── DeadlineExceededError      no answer within the deadline
@@ -46,6 +47,7 @@ __all__ = [
     "ServerStartError",
     "ServerUnreachableError",
     "SourceError",
+    "StageDeadError",
     "TrainingDivergedError",
     "TrainingOptionError",
     "WindowError",
@@ -120,6 +122,10 @@ class ServerBusyError(ServerError):
 
 class ServerFaultError(ServerError):
     """The server failed inside while it worked on the request."""
+
+
+class StageDeadError(ServerFaultError):
+    """The process of one of the server's stages has died, though it may report ready."""
 
 
 class ServerUnreachableError(OrganSegError):

@@ -7,8 +7,9 @@ with OrganSegClient("localhost:8001") as client:
     result = client.segment("slice.png", "Which organ stores bile?")
 ```
 
-Everything public is here: the client, its result, the transport it takes, and every error that
-it raises. Imports numpy, Pillow and, with the first connection, tritonclient; never torch.
+Everything public is here: both clients, their options, what they give, the transports they take,
+and every error that they raise. Imports numpy, Pillow and, with the first connection,
+tritonclient; never torch.
 """
 
 from organseg.contract import Verdict
@@ -24,43 +25,79 @@ from organseg.errors import (
     ServerError,
     ServerFaultError,
     ServerUnreachableError,
+    StageDeadError,
     WindowError,
 )
-from organseg_client.client import DEFAULT_URL, OrganSegClient
+from organseg_client.async_client import AsyncOrganSegClient
+from organseg_client.capabilities import Capabilities, OrganCapability, ReleaseFacts
+from organseg_client.client import OrganSegClient
+from organseg_client.core.addresses import DEFAULT_URL
 from organseg_client.deadline import DEFAULT_DEADLINE_S
 from organseg_client.grpc_transport import GrpcTransport
+from organseg_client.health import Health, HealthState, ServerHealth
 from organseg_client.images import ImageInput, SentImage
-from organseg_client.result import OrganAnswer, SegmentationResult
+from organseg_client.options import ApiKey, ConnectionOptions, RetryPolicy, SharedMemory, Tls
+from organseg_client.outcome import Outcome, SegmentRequest
+from organseg_client.result import OrganAnswer, SegmentationResult, Timings
+from organseg_client.statistics import ServerStatistics, Statistics
 from organseg_client.transport import (
+    AsyncResponseStream,
+    AsyncTransport,
     InferenceRequest,
     InferenceResponse,
     ModelConfig,
+    ModelStatistics,
+    ResponseStream,
+    ServerMetadata,
     Transport,
 )
 
 __all__ = [
     "DEFAULT_DEADLINE_S",
     "DEFAULT_URL",
+    "ApiKey",
+    "AsyncOrganSegClient",
+    "AsyncResponseStream",
+    "AsyncTransport",
     "AuthenticationError",
+    "Capabilities",
+    "ConnectionOptions",
     "ContractError",
     "DeadlineExceededError",
     "GrpcTransport",
+    "Health",
+    "HealthState",
     "ImageError",
     "ImageInput",
     "InferenceRequest",
     "InferenceResponse",
     "InvalidInputError",
     "ModelConfig",
+    "ModelStatistics",
     "OrganAnswer",
+    "OrganCapability",
     "OrganSegClient",
     "OrganSegError",
+    "Outcome",
     "QuestionError",
+    "ReleaseFacts",
+    "ResponseStream",
+    "RetryPolicy",
+    "SegmentRequest",
     "SegmentationResult",
     "SentImage",
     "ServerBusyError",
     "ServerError",
     "ServerFaultError",
+    "ServerHealth",
+    "ServerMetadata",
+    "ServerStatistics",
     "ServerUnreachableError",
+    "SharedMemory",
+    "StageDeadError",
+    "Statistics",
+    "Timings",
+    "Tls",
     "Transport",
     "Verdict",
     "WindowError",

@@ -1,37 +1,34 @@
-"""The synchronous client: one image and one question in, the answer out."""
+"""The synchronous client: signatures over the verbs in `core`, carried out by blocking calls."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any
 
 from numpy.typing import NDArray
 
-from organseg.contract import CONTRACT_PARAMETER, CONTRACT_VERSION, ENSEMBLE_NAME
-from organseg.errors import (
-    ContractError,
-    DeadlineExceededError,
-    ServerBusyError,
-    ServerUnreachableError,
-)
-from organseg_client.deadline import DEFAULT_DEADLINE_S, Deadline
+from organseg_client.capabilities import Capabilities
+from organseg_client.core import every_server, many, segment
+from organseg_client.core.addresses import DEFAULT_URL, addresses, transports
+from organseg_client.core.capabilities import capabilities
+from organseg_client.core.drive import Driver, Iteration
+from organseg_client.core.session import Session
+from organseg_client.deadline import DEFAULT_DEADLINE_S
 from organseg_client.grpc_transport import GrpcTransport
-from organseg_client.images import ImageInput, encode_image
-from organseg_client.request import build_request, encode_question, new_request_id
-from organseg_client.response import read_response
+from organseg_client.health import Health
+from organseg_client.images import ImageInput
+from organseg_client.options import ConnectionOptions
+from organseg_client.outcome import Outcome, SegmentRequest
 from organseg_client.result import SegmentationResult
+from organseg_client.statistics import Statistics
 from organseg_client.transport import Transport
 
-__all__ = ["DEFAULT_URL", "OrganSegClient"]
-
-DEFAULT_URL = "localhost:8001"
-"""Where `make serve` listens for gRPC."""
+__all__ = ["OrganSegClient"]
 
 
 class OrganSegClient:
-    """Asks an Organ-Seg server questions about images.
+    """Asks Organ-Seg servers questions about images.
 
     ```python
     with OrganSegClient("localhost:8001") as client:
@@ -41,27 +38,30 @@ class OrganSegClient:
     ```
 
     Args:
-        url: `HOST:PORT` of the server's gRPC service.
+        url: `HOST:PORT` of a server's gRPC service, or several of them. Of several, the least
+            busy that is believed to be well is asked; one that fails rests, and is asked again.
         deadline_s: seconds that a call may take in all, where the call names no other.
-        transport: what carries the calls; the default speaks gRPC to `url`. With a transport
-            of your own, code that uses this client is tested without a server.
+        options: retries, encryption, key and shared memory.
+        transport: what carries the calls, or a function that makes one from an address; the
+            default speaks gRPC. With a transport of your own, code that uses this client is tested
+            without a server.
 
-    One client may be used by several threads at once. Every error is an `OrganSegError`.
+    One client may be used by several threads at once. Every error is an `OrganSegError`. Calls
+    that fail for now are retried (`RetryPolicy`), always within the deadline.
     """
 
     def __init__(
         self,
-        url: str = DEFAULT_URL,
+        url: str | Sequence[str] = DEFAULT_URL,
         *,
         deadline_s: float = DEFAULT_DEADLINE_S,
-        transport: Transport | None = None,
+        options: ConnectionOptions | None = None,
+        transport: Transport | Callable[[str], Transport] | None = None,
     ) -> None:
-        Deadline(deadline_s)
-        self._deadline_s = deadline_s
-        self._transport: Transport = GrpcTransport(url) if transport is None else transport
-        self._connecting = threading.Lock()
-        self._is_connected = False
-        self._is_closed = False
+        options = options or ConnectionOptions()
+        urls = addresses(url)
+        self._session = Session(urls, deadline_s, options.retry)
+        self._driver = Driver(transports(urls, transport, GrpcTransport))
 
     def __enter__(self) -> OrganSegClient:
         return self
@@ -75,22 +75,22 @@ class OrganSegClient:
         self.close()
 
     def close(self) -> None:
-        """Ends the connection; a second call does nothing."""
-        self._is_closed = True
-        self._transport.close()
+        """Ends the connections; a second call does nothing."""
+        self._session.is_closed = True
+        self._driver.close()
 
     def connect(self, deadline_s: float | None = None) -> None:
-        """Makes sure that the server is there, is ready, and speaks this client's contract.
+        """Makes sure that a server is there, is ready, and speaks this client's contract.
 
-        `segment` does so on first use; call it to find out earlier. It asks the server once: a
-        server that is replaced later refuses the requests themselves.
+        The other verbs do so for each server on first use; call it to find out earlier. A server
+        is asked once, and again after its connection has failed.
 
         Raises:
             ServerUnreachableError: nothing answers at the address.
             ServerBusyError: the server is there, its model `organ_seg` is not (yet) ready.
             ContractError: the server speaks another version of the contract.
         """
-        self._connect(self._deadline(deadline_s))
+        self._driver.run(segment.connect(self._session, deadline_s))
 
     def segment(
         self,
@@ -122,54 +122,56 @@ class OrganSegClient:
             AuthenticationError, ContractError, ServerFaultError: no answer until someone
                 changes client or server.
         """
-        deadline = self._deadline(deadline_s)
-        identity = new_request_id(request_id)
-        encoded_question = encode_question(question)
-        encoded_image = encode_image(image, window, slice_index)
-        self._connect(deadline)
-        sent_at_s = deadline.elapsed_s
-        request = build_request(
-            encoded_image, encoded_question, deadline.remaining_s(), request_id=identity
-        )
-        response = self._transport.infer(request)
-        return read_response(
-            response,
-            encoded_image,
-            request_id=identity,
-            seconds=deadline.elapsed_s - sent_at_s,
+        asked = SegmentRequest(image, question, window, slice_index, request_id)
+        return self._driver.run(segment.segment(self._session, asked, deadline_s))
+
+    def segment_many(
+        self,
+        requests: Iterable[many.Asked],
+        *,
+        concurrency: int = 8,
+        deadline_s: float | None = None,
+    ) -> Iteration[Outcome]:
+        """What came of each of many requests, in their order; errors are kept apart.
+
+        ```python
+        questions = ((path, "Where is the liver?") for path in paths)
+        for outcome in client.segment_many(questions):
+            print(outcome.index, outcome.error or outcome.result.verdict.value)
+        ```
+
+        Args:
+            requests: `SegmentRequest`s or pairs of image and question. They are taken when there
+                is room for them, so they may be more than fit the memory.
+            concurrency: how many are taken at most whose outcome was not yet given; at least 1.
+            deadline_s: seconds for each of them, from its start; None for the client's.
+
+        Returns:
+            An iterator of `Outcome`s; `close` cancels what is under way. An error of `requests`
+            itself is raised behind the outcomes of what came before it.
+        """
+        return self._driver.iterate(
+            many.segment_many(self._session, requests, concurrency, deadline_s)
         )
 
-    def _deadline(self, seconds: float | None) -> Deadline:
-        return Deadline(self._deadline_s if seconds is None else seconds)
+    def capabilities(self, deadline_s: float | None = None) -> Capabilities:
+        """What can be asked, and which release of what, under which terms, answers.
 
-    def _connect(self, deadline: Deadline) -> None:
-        if self._is_closed:
-            raise ServerUnreachableError(
-                "wanted an open client, this one was closed; make another OrganSegClient"
-            )
-        # Another thread may be connecting, with more time than this call has.
-        if not self._connecting.acquire(timeout=deadline.remaining_s()):
-            raise DeadlineExceededError(
-                f"wanted an answer within {deadline.seconds:g} s, the time was up while another "
-                "thread was connecting; give a longer deadline, or see whether the server answers"
-            )
-        try:
-            if self._is_connected:
-                return
-            if not self._transport.is_ready(ENSEMBLE_NAME, deadline.remaining_s()):
-                raise ServerBusyError(
-                    f"wanted the model {ENSEMBLE_NAME!r} ready, the server has it not or not yet; "
-                    "wait until it has loaded, and if it stays so, start the server with a "
-                    "release of Organ-Seg"
-                )
-            config = self._transport.model_config(ENSEMBLE_NAME, deadline.remaining_s())
-            served = config.parameters.get(CONTRACT_PARAMETER, "none")
-            if served != CONTRACT_VERSION:
-                raise ContractError(
-                    f"wanted a server of contract version {CONTRACT_VERSION}, which this client "
-                    f"speaks, got one of version {served}; install the client of the server's "
-                    "release, or serve a release that was exported with this version of organseg"
-                )
-            self._is_connected = True
-        finally:
-            self._connecting.release()
+        Raises the errors of `connect`.
+        """
+        return self._driver.run(capabilities(self._session, deadline_s))
+
+    def health(self, deadline_s: float | None = None) -> Health:
+        """What each server does with a small real question; never raises for a server's sake.
+
+        A server whose stage has died still reports that it is ready: only a question finds out.
+        """
+        return self._driver.run(every_server.health(self._session, deadline_s))
+
+    def statistics(self, deadline_s: float | None = None) -> Statistics:
+        """What the models of each server have done since they were loaded.
+
+        A server that does not say has its error in its entry; where none says, the first one's
+        is raised.
+        """
+        return self._driver.run(every_server.statistics(self._session, deadline_s))

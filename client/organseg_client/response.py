@@ -12,7 +12,7 @@ from organseg.errors import ContractError
 from organseg.organs import organ_by_id
 from organseg_client import tensors
 from organseg_client.images import SentImage
-from organseg_client.result import OrganAnswer, SegmentationResult
+from organseg_client.result import OrganAnswer, SegmentationResult, Timings
 from organseg_client.transport import InferenceResponse
 
 __all__ = ["read_response"]
@@ -21,7 +21,7 @@ _REMEDY = "use a client and a server of the same release"
 
 
 def read_response(
-    response: InferenceResponse, image: SentImage, request_id: str, seconds: float
+    response: InferenceResponse, image: SentImage, *, request_id: str, server: str, timings: Timings
 ) -> SegmentationResult:
     """The result that a response holds.
 
@@ -51,7 +51,8 @@ def read_response(
         similarity=arrays[tensors.SIMILARITY.name],
         presence=arrays[tensors.PRESENCE.name],
         request_id=request_id,
-        seconds=seconds,
+        server=server,
+        timings=timings,
         image=image,
     )
 

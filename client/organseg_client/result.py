@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,23 @@ from organseg_client.images import SentImage
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["OrganAnswer", "SegmentationResult"]
+__all__ = ["OrganAnswer", "SegmentationResult", "Timings"]
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Where the time of one call went, seconds."""
+
+    encode_s: float
+    """Checking and encoding of image and question."""
+    connect_s: float
+    """Asking servers whether they are ready and speak this contract; only a server's first call."""
+    round_trip_s: float
+    """From the sending of the attempt that succeeded to its parsed answer."""
+    total_s: float
+    """The whole call: also failed attempts and the pauses between them."""
+    attempts: int
+    """How often the call was tried, the one that succeeded included."""
 
 
 @dataclass(frozen=True)
@@ -59,10 +75,17 @@ class SegmentationResult:
     """float32 [13], probability that the image shows organ 1 to 13."""
     request_id: str
     """The id under which the server's logs know the request."""
-    seconds: float
-    """Round trip, from the sending of the request to the parsed answer."""
+    server: str
+    """The address of the server that answered."""
+    timings: Timings
+    """Where the call's time went."""
     image: SentImage = field(repr=False)
     """The image as it was sent."""
+
+    @property
+    def seconds(self) -> float:
+        """Round trip, from the sending of the request to the parsed answer."""
+        return self.timings.round_trip_s
 
     @property
     def reason(self) -> str:
@@ -134,7 +157,12 @@ class SegmentationResult:
             "similarity": _by_name([organ.name for organ in ANSWERS], self.similarity),
             "presence": _by_name([organ.name for organ in ORGANS], self.presence),
             "request_id": self.request_id,
+            "server": self.server,
             "seconds": round(self.seconds, 4),
+            "timings": {
+                name: value if isinstance(value, int) else round(value, 4)
+                for name, value in asdict(self.timings).items()
+            },
         }
 
     def to_json(self, indent: int | None = None) -> str:

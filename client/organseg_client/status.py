@@ -21,6 +21,7 @@ from organseg.errors import (
     ServerBusyError,
     ServerFaultError,
     ServerUnreachableError,
+    StageDeadError,
     WindowError,
 )
 
@@ -171,7 +172,7 @@ STATUS_TABLE: tuple[StatusRow, ...] = (
     StatusRow(
         "*",
         "stub process.* is not healthy",
-        ServerFaultError,
+        StageDeadError,
         "wanted a model whose process lives",
         "a stage of the server has died though it reports ready: reload that model or restart "
         "the server",

@@ -6,6 +6,7 @@ Everything that speaks of a tensor (Triton configs, ONNX axes, TensorRT profiles
 
 from organseg.contract.cpu_engines import CpuEngine
 from organseg.contract.deployment import Platform, StageDeployment, deployment_of
+from organseg.contract.facts import INTENDED_USE, LICENCE, SAMPLE_QUESTION, Fact
 from organseg.contract.language_model import (
     LanguageModel,
     LanguageModelWeights,
@@ -15,6 +16,7 @@ from organseg.contract.language_model import (
 )
 from organseg.contract.models import (
     ENSEMBLE_NAME,
+    EXPLAIN_NAME,
     Model,
     ModelKind,
     ensemble_tensors,
@@ -31,15 +33,20 @@ __all__ = [
     "CONTRACT_PARAMETER",
     "CONTRACT_VERSION",
     "ENSEMBLE_NAME",
+    "EXPLAIN_NAME",
+    "INTENDED_USE",
+    "LICENCE",
     "LLAVA_MED_7B",
     "MEDSAM",
     "PADDING",
     "PRESETS",
     "PROMPT_COUNTS",
+    "SAMPLE_QUESTION",
     "TINY",
     "Axis",
     "CpuEngine",
     "DataType",
+    "Fact",
     "LanguageModel",
     "LanguageModelWeights",
     "Model",

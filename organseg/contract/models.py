@@ -57,6 +57,9 @@ PROMPTS = "prompts"
 
 ENSEMBLE_NAME = "organ_seg"
 
+EXPLAIN_NAME = "llava_med_explain"
+"""The model that explains an answer in words, where a release has it; no part of the ensemble."""
+
 ENSEMBLE_ALIASES = {
     names.SIMILARITY: names.ANSWER_SIMILARITY,
     names.ORGAN_PRESENCE: names.ANSWER_PRESENCE,

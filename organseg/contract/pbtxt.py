@@ -7,6 +7,7 @@ message it came from.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from google.protobuf import text_format
@@ -14,6 +15,7 @@ from tritonclient.grpc import model_config_pb2 as pb
 
 from organseg.contract.cpu_engines import ENGINES_PARAMETER, engines_text
 from organseg.contract.deployment import Platform, StageDeployment, deployment_of
+from organseg.contract.facts import INTENDED_USE, LICENCE, SAMPLE_QUESTION, Fact
 from organseg.contract.language_model import LanguageModel
 from organseg.contract.models import (
     ENSEMBLE_ALIASES,
@@ -35,14 +37,20 @@ WARM_UP_QUESTION_FILE = "question"
 
 
 def render_configs(
-    preset: Preset, platform: Platform, language_model: LanguageModel | None = None
+    preset: Preset,
+    platform: Platform,
+    language_model: LanguageModel | None = None,
+    facts: Mapping[Fact, str] | None = None,
 ) -> dict[str, str]:
-    """The text of `config.pbtxt` per model name, ensemble included."""
+    """The text of `config.pbtxt` per model name, ensemble included.
+
+    `facts` are those of the release; what is true of every release need not be among them.
+    """
     messages = {
         model.name: model_config(model, preset, platform, language_model)
         for model in models_of(preset)
     }
-    messages[ENSEMBLE_NAME] = ensemble_config(preset)
+    messages[ENSEMBLE_NAME] = ensemble_config(preset, facts)
     return {name: config_text(message) for name, message in messages.items()}
 
 
@@ -99,7 +107,7 @@ def model_config(
     if deployment.warm_up:
         message.model_warmup.extend(_warm_ups(model))
     _set_parameter(message, CONTRACT_PARAMETER, CONTRACT_VERSION)
-    _set_parameter(message, "preset", preset.name)
+    _set_parameter(message, Fact.PRESET.value, preset.name)
     if message.backend == "python":
         _set_parameter(message, "threads", str(deployment.threads))
         if deployment.engines:
@@ -112,8 +120,11 @@ def model_config(
     return message
 
 
-def ensemble_config(preset: Preset) -> Any:
-    """The `ModelConfig` of the ensemble: every tensor flows under its own name."""
+def ensemble_config(preset: Preset, facts: Mapping[Fact, str] | None = None) -> Any:
+    """The `ModelConfig` of the ensemble: every tensor flows under its own name.
+
+    Its parameters say what the server is, for clients to read.
+    """
     inputs, outputs = ensemble_tensors(preset)
     message = pb.ModelConfig(
         name=ENSEMBLE_NAME, platform="ensemble", max_batch_size=preset.max_batch
@@ -127,7 +138,14 @@ def ensemble_config(preset: Preset) -> Any:
         for tensor in model.outputs:
             step.output_map[tensor.name] = ENSEMBLE_ALIASES.get(tensor.name, tensor.name)
     _set_parameter(message, CONTRACT_PARAMETER, CONTRACT_VERSION)
-    _set_parameter(message, "preset", preset.name)
+    known = {
+        Fact.PRESET: preset.name,
+        Fact.INTENDED_USE: INTENDED_USE,
+        Fact.LICENCE: LICENCE,
+        **(facts or {}),
+    }
+    for fact, value in known.items():
+        _set_parameter(message, fact.value, value)
     return message
 
 
@@ -212,7 +230,7 @@ def warm_up_files(preset: Preset, platform: Platform, model: Model) -> dict[str,
     wants_text = any(tensor.dtype is DataType.BYTES for tensor in model.inputs)
     if not (deployment_of(preset, platform, model).warm_up and wants_text):
         return {}
-    text = b"Which organ stores bile?"
+    text = SAMPLE_QUESTION.encode()
     return {f"warmup/{WARM_UP_QUESTION_FILE}": len(text).to_bytes(4, "little") + text}
 
 

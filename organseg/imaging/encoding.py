@@ -11,7 +11,9 @@ from PIL import Image
 
 from organseg.errors import ImageError
 
-__all__ = ["encode_npy", "encode_png"]
+__all__ = ["encode_npy", "encode_png", "encode_sample"]
+
+_SAMPLE_SIDE = 64
 
 
 def encode_npy(array: NDArray[Any]) -> bytes:
@@ -42,3 +44,12 @@ def encode_png(pixels: NDArray[np.uint8]) -> bytes:
     stream = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(pixels)).save(stream, "PNG")
     return stream.getvalue()
+
+
+def encode_sample() -> bytes:
+    """A small grey ramp as PNG, for where any image will do.
+
+    It is not constant, so that no stage takes its way round blank images.
+    """
+    side = np.arange(_SAMPLE_SIDE)
+    return encode_png(np.add.outer(side, side).astype(np.uint8))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +14,6 @@ from organseg.errors import (
 
 DIRECT_CHANNEL = [("grpc.enable_http_proxy", 0)]
 """A proxy in the environment is for other machines; gRPC would ask it for this one too."""
-
-_QUESTION = "Which organ stores bile?"
-_SIDE = 64
 
 
 @dataclass(frozen=True)
@@ -72,26 +68,16 @@ def _inputs() -> list[Any]:
     import numpy as np
     from tritonclient import grpc
 
-    from organseg.contract import names
+    from organseg.contract import SAMPLE_QUESTION, names
+    from organseg.imaging.encoding import encode_sample
 
-    values = {names.IMAGE: _picture(), names.QUERY: _QUESTION.encode()}
+    values = {names.IMAGE: encode_sample(), names.QUERY: SAMPLE_QUESTION.encode()}
     inputs = []
     for name, value in values.items():
         tensor: Any = grpc.InferInput(name, [1, 1], "BYTES")
         tensor.set_data_from_numpy(np.array([[value]], dtype=np.object_))
         inputs.append(tensor)
     return inputs
-
-
-def _picture() -> bytes:
-    """A grey ramp as PNG: not constant, so that no stage takes its way round blank images."""
-    import numpy as np
-    from PIL import Image
-
-    ramp = np.add.outer(np.arange(_SIDE), np.arange(_SIDE)).astype(np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(ramp).save(buffer, format="PNG")
-    return buffer.getvalue()
 
 
 def _translate(error: Any, timeout_s: float) -> Exception:
