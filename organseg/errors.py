@@ -5,6 +5,7 @@ OrganSegError
 │   ├── ImageError             the image: type, size, encoding, geometry
 │   ├── QuestionError          the question: empty, too long, not UTF-8
 │   └── WindowError            the intensity window
+├── NothingSegmentedError      a file of segments was wanted of an answer that has none
 ├── ContractError              two sides speak different versions of the tensor contract
 ├── CheckpointError            weights, adapter or context cache that do not fit
 ├── SourceError            weights that could not be had: licence not agreed to, hub out of reach
@@ -38,6 +39,7 @@ __all__ = [
     "EngineError",
     "ImageError",
     "InvalidInputError",
+    "NothingSegmentedError",
     "OrganSegError",
     "QuestionError",
     "ReleaseError",
@@ -72,6 +74,10 @@ class QuestionError(InvalidInputError):
 
 class WindowError(InvalidInputError):
     """The intensity window cannot be used: not two finite numbers in rising order."""
+
+
+class NothingSegmentedError(OrganSegError):
+    """A file of segments was wanted of an answer in which no organ was segmented."""
 
 
 class ContractError(OrganSegError):

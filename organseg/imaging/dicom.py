@@ -34,6 +34,7 @@ __all__ = [
     "looks_like_dicom",
     "modality_of",
     "parse_dicom",
+    "quiet_pydicom",
 ]
 
 _DEFLATED = "1.2.840.10008.1.2.1.99"
@@ -85,8 +86,8 @@ def looks_like_dicom(encoded: bytes) -> bool:
 
 
 @contextmanager
-def _quiet_pydicom() -> Iterator[None]:
-    # Its warnings quote header values, which may be patient data.
+def quiet_pydicom() -> Iterator[None]:
+    """Silences pydicom: its warnings quote header values, which may be patient data."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -108,7 +109,7 @@ def parse_dicom(encoded: bytes) -> FileDataset:
     if _DEFLATED.encode() in encoded:
         raise ImageError(f"wanted a DICOM image that is not deflated, came one; {_REMEDY}")
     try:
-        with _quiet_pydicom():
+        with quiet_pydicom():
             dataset = pydicom.dcmread(io.BytesIO(encoded), force=True)
             # Elements are converted when first read: do it here, where failing is foreseen.
             for keyword in _HEADER_KEYWORDS:
@@ -191,7 +192,7 @@ def decode_pixels(dataset: FileDataset) -> DicomPixels:
     _check_transfer_syntax(dataset, size_hw)
     photometric = str(dataset.get("PhotometricInterpretation", "MONOCHROME2"))
     try:
-        with _quiet_pydicom():
+        with quiet_pydicom():
             values = _luminance_or_values(dataset, photometric)
     except Exception as error:
         raise ImageError(

@@ -1,7 +1,12 @@
-"""One DICOM series of a folder: which files belong to it, their order in space, their values."""
+"""One DICOM series of a folder: which files belong to it, their order in space, their values.
+
+Headers are read once, one file after another; the pixels of a slice when it is asked for.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,31 +18,55 @@ from organseg.errors import ImageError
 from organseg.imaging import dicom
 from organseg.imaging.limits import MAX_IMAGE_BYTES, MAX_SERIES_FILES, MAX_VOLUME_VOXELS
 from organseg.imaging.orientation import DisplayOrientation, slice_normal
+from organseg.imaging.volume_geometry import AxisOrder, VolumeGeometry
+from organseg.imaging.volume_window import volume_window
+from organseg.imaging.voxels import compact
 from organseg.imaging.windowing import Intensity, Modality
 
-__all__ = ["DicomSeries", "read_series"]
+__all__ = ["DicomScan", "open_dicom_series"]
 
 # Scanners round positions to hundredths of a millimetre; a missing slice doubles a gap.
 _GAP_TOLERANCE = 0.1
 _COSINE_TOLERANCE = 1e-3
 _SPACING_TOLERANCE = 1e-3
+# Headers round positions; the smallest tilt that a gantry is set to is a degree.
+_TILT_TOLERANCE_DEGREES = 0.5
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 
 
-@dataclass(frozen=True)
-class DicomSeries:
-    """The slices of one series, feet to head, each in its stored frame."""
+class DicomScan:
+    """A `Scan` of a DICOM series; `open_dicom_series` makes one.
 
-    values: NDArray[np.float32]
-    """HU or signal, float32 [slice, row, column]."""
-    affine: NDArray[np.float64]
-    """[4, 4]: (slice, row, column) index to mm, RAS+."""
-    orientation: DisplayOrientation
-    """How one slice becomes a display slice."""
-    modality: Modality
-    """The scanner."""
-    files: tuple[Path, ...]
-    """The file of each slice."""
+    Its own axes are (slice, row, column): slices from feet to head, rows and columns as stored.
+    """
+
+    def __init__(
+        self, geometry: VolumeGeometry, modality: Modality, source_files: tuple[Path, ...]
+    ) -> None:
+        self.geometry = geometry
+        self.modality = modality
+        self.source_files = source_files
+
+    def slice_at(self, index: int) -> NDArray[np.int16] | NDArray[np.float32]:
+        """The axial slice [H, W] at `index`, from the feet; int16 where the values allow it.
+
+        Raises `ImageError` for an index outside the series, and for pixels that are damaged, of
+        colour or dark-is-high.
+        """
+        self.geometry.check_slice(index)
+        stored = _read_values(self.source_files[index])
+        return compact(self.geometry.axis_order.apply(stored[np.newaxis])[0])
+
+    def slices(self) -> Iterator[NDArray[np.int16] | NDArray[np.float32]]:
+        """All slices from feet to head."""
+        return map(self.slice_at, range(len(self.source_files)))
+
+    def default_window(self) -> tuple[float, float]:
+        """One window (low, high) for all slices: see `volume_window`."""
+        return volume_window(self.modality, self.slices)
+
+    def close(self) -> None:
+        """Nothing to give back: files are open only while they are read."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +91,11 @@ class _SliceHeader:
     """The scanner."""
 
 
-def read_series(folder: Path) -> DicomSeries:
-    """The one axial series in `folder`; `organseg.imaging.volumes` says what it raises."""
+def open_dicom_series(folder: Path) -> DicomScan:
+    """The one axial CT or MR series in `folder`, its headers read and checked.
+
+    `organseg.imaging.volumes.read_dicom_series` says what it raises.
+    """
     headers = _read_headers(folder)
     _check_one_series(headers)
     first = headers[0]
@@ -72,23 +104,26 @@ def read_series(folder: Path) -> DicomSeries:
     normal = normal if normal[2] > 0 else -normal
     headers = sorted(headers, key=lambda header: float(header.position_mm @ normal))
     step_mm = _slice_step(headers, normal)
-    # Filled slice by slice: stacking a list would hold the scan twice.
-    values = np.empty((len(headers), *first.size_hw), dtype=np.float32)
-    for index, header in enumerate(headers):
-        values[index] = _read_values(header.path)
     along_row, along_column = np.array(first.cosines[:3]), np.array(first.cosines[3:])
     affine = np.eye(4)
     affine[:3, 0] = _LPS_TO_RAS @ step_mm
     affine[:3, 1] = _LPS_TO_RAS @ (along_column * first.spacing_mm[0])
     affine[:3, 2] = _LPS_TO_RAS @ (along_row * first.spacing_mm[1])
     affine[:3, 3] = _LPS_TO_RAS @ headers[0].position_mm
-    return DicomSeries(
-        values=values,
+    orientation = first.orientation
+    rows, columns = (2, 1) if orientation.transpose else (1, 2)
+    shape = (len(headers), *first.size_hw)
+    along = np.linalg.norm(affine[:3, :3], axis=0)
+    geometry = VolumeGeometry(
+        shape_zhw=(shape[0], shape[rows], shape[columns]),
+        spacing_zyx_mm=(float(along[0]), float(along[rows]), float(along[columns])),
         affine=affine,
-        orientation=first.orientation,
-        modality=first.modality,
-        files=tuple(header.path for header in headers),
+        axis_order=AxisOrder(
+            file_axes=(0, rows, columns),
+            flips=(False, orientation.flip_rows, orientation.flip_columns),
+        ),
     )
+    return DicomScan(geometry, first.modality, tuple(header.path for header in headers))
 
 
 def _read_headers(folder: Path) -> list[_SliceHeader]:
@@ -122,6 +157,7 @@ def _read_header(path: Path) -> _SliceHeader | None:
     dataset = dicom.parse_dicom(encoded)
     if "PixelData" not in dataset or dataset.get("Modality") == "SEG":
         return None
+    _check_modality(str(dataset.get("Modality", "")).strip().upper())
     size_hw = dicom.check_image_header(dataset)
     orientation = dicom.display_orientation(dataset)
     return _SliceHeader(
@@ -133,6 +169,18 @@ def _read_header(path: Path) -> _SliceHeader | None:
         spacing_mm=_pixel_spacing(dataset),
         orientation=orientation,
         modality=dicom.modality_of(dataset),
+    )
+
+
+def _check_modality(modality: str) -> None:
+    """CT, MR, or silence: of all others no axial stack of the abdomen is made."""
+    if modality in ("", Modality.CT.value, Modality.MR.value):
+        return
+    # The standard's codes are short capitals; anything else is not worth repeating.
+    shown = modality if re.fullmatch(r"[A-Z]{2,8}", modality) else "another one"
+    raise ImageError(
+        f"wanted a series of CT or MR, came an image of the modality {shown}; "
+        "leave only the CT or MR series in the folder, or name the folder that holds it"
     )
 
 
@@ -205,7 +253,29 @@ def _slice_step(headers: list[_SliceHeader], normal: NDArray[np.float64]) -> NDA
             f"{gaps.max():.2f} mm; a slice is missing, copy the series again"
         )
     step_mm: NDArray[np.float64] = (positions[-1] - positions[0]) / (len(headers) - 1)
+    _check_upright(positions, step_mm, normal)
     return step_mm
+
+
+def _check_upright(
+    positions: NDArray[np.float64], step_mm: NDArray[np.float64], normal: NDArray[np.float64]
+) -> None:
+    """Raises `ImageError` where slices slide sideways over each other: a gantry that was tilted."""
+    sideways = step_mm - (step_mm @ normal) * normal
+    angle = float(np.degrees(np.arctan2(np.linalg.norm(sideways), step_mm @ normal)))
+    if angle > _TILT_TOLERANCE_DEGREES:
+        raise ImageError(
+            f"wanted slices stacked along their normal, came a series tilted by {angle:.1f} "
+            "degrees (gantry tilt); correct the tilt first (dcm2niix writes a corrected NIfTI)"
+        )
+    on_a_line = positions[0] + np.arange(len(positions))[:, np.newaxis] * step_mm
+    off = positions - on_a_line
+    off -= (off @ normal)[:, np.newaxis] * normal
+    if np.linalg.norm(off, axis=1).max() > _GAP_TOLERANCE * np.linalg.norm(step_mm):
+        raise ImageError(
+            "wanted slices straight above each other, came some that are shifted sideways; "
+            "leave only one straight stack in the folder"
+        )
 
 
 def _read_values(path: Path) -> NDArray[Any]:

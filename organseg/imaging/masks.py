@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-__all__ = ["box_of_mask", "postprocess_mask"]
+__all__ = ["box_of_mask", "flatten_masks", "postprocess_mask"]
 
 _THRESHOLD = 0.5
 
@@ -48,3 +49,14 @@ def box_of_mask(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
     if rows.size == 0:
         return np.zeros(4, dtype=np.float32)
     return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], dtype=np.float32)
+
+
+def flatten_masks(masks: NDArray[np.bool_], ids: Sequence[int]) -> NDArray[np.uint8]:
+    """One label map uint8 [H, W] of K masks, bool [K, H, W], with their K ids; 0 is background.
+
+    Where masks overlap the smaller one holds.
+    """
+    labels = np.zeros(masks.shape[1:], dtype=np.uint8)
+    for index in sorted(range(len(ids)), key=lambda entry: -int(masks[entry].sum())):
+        labels[masks[index]] = ids[index]
+    return labels

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from organseg.errors import ImageError
+from organseg.imaging.masks import flatten_masks
 from organseg.organs import ORGANS, organ_by_id
 
-__all__ = ["draw_overlay", "label_map", "write_label_png"]
+__all__ = ["draw_overlay", "write_label_png"]
 
 Color = tuple[int, int, int]
 
@@ -63,26 +64,6 @@ def draw_overlay(
     return _with_legend(image, names, colors, is_filled)
 
 
-def label_map(
-    masks: NDArray[np.bool_], organ_ids: Sequence[int] | NDArray[Any]
-) -> NDArray[np.uint8]:
-    """All masks as one map of organ ids, uint8 [H, W], 0 for background.
-
-    `masks` is bool [K, H, W], `organ_ids` K ids. Where masks overlap the smaller one wins.
-    Raises `ImageError` for counts that do not fit.
-    """
-    ids = [int(organ_id) for organ_id in organ_ids]
-    if masks.ndim != 3 or masks.shape[0] != len(ids):
-        raise ImageError(
-            f"wanted one mask [H, W] for each of {len(ids)} organs, came shape {masks.shape}; "
-            "pass masks [K, H, W] with their K organ ids"
-        )
-    labels = np.zeros(masks.shape[1:], dtype=np.uint8)
-    for index in sorted(range(len(ids)), key=lambda entry: -int(masks[entry].sum())):
-        labels[masks[index]] = ids[index]
-    return labels
-
-
 def write_label_png(
     path: str | Path | BinaryIO,
     masks: NDArray[np.bool_],
@@ -90,10 +71,17 @@ def write_label_png(
 ) -> None:
     """Writes one PNG whose pixel values are organ ids (0: background), with the organs' colours.
 
-    Readers that ignore the palette get the ids. Masks and ids are those of `label_map`, which
-    says what is raised.
+    `masks` is bool [K, H, W], `organ_ids` K ids. Readers that ignore the palette get the ids.
+    Where masks overlap the smaller one wins. Raises `ImageError` for counts that do not fit.
     """
-    image = Image.fromarray(label_map(masks, organ_ids)).convert("P")
+    ids = [int(organ_id) for organ_id in organ_ids]
+    if masks.ndim != 3 or masks.shape[0] != len(ids):
+        raise ImageError(
+            f"wanted one mask [H, W] for each of {len(ids)} organs, came shape {masks.shape}; "
+            "pass masks [K, H, W] with their K organ ids"
+        )
+    labels = flatten_masks(masks, ids)
+    image = Image.fromarray(labels).convert("P")
     palette = np.zeros((256, 3), dtype=np.uint8)
     for organ in ORGANS:
         palette[organ.id] = organ.color_rgb

@@ -30,19 +30,23 @@ from organseg.errors import WindowError
 
 __all__ = [
     "CT_WINDOW_HU",
+    "WINDOW_PERCENTILES",
     "Intensity",
     "Modality",
     "check_window",
     "default_window",
+    "interpolate_ranks",
     "percentile_window",
     "scale_to_full_range",
+    "window_of_range",
     "window_to_uint8",
 ]
 
 CT_WINDOW_HU = (-160.0, 240.0)
 """MedSAM's window for abdominal CT: level 40 HU, width 400 HU."""
 
-_PERCENTILES = (0.5, 99.5)
+WINDOW_PERCENTILES = (0.5, 99.5)
+"""MedSAM's window for all but CT: these percentiles of the values > 0."""
 
 
 class Modality(str, Enum):
@@ -120,14 +124,30 @@ def percentile_window(values: NDArray[Any]) -> tuple[float, float]:
     """
     positive = values[values > 0]
     if positive.size:
-        low, high = (float(edge) for edge in np.percentile(positive, _PERCENTILES))
+        low, high = (float(edge) for edge in np.percentile(positive, WINDOW_PERCENTILES))
         if low < high:
             return low, high
-    low, high = float(values.min()), float(values.max())
+    return window_of_range(float(values.min()), float(values.max()))
+
+
+def window_of_range(low: float, high: float) -> tuple[float, float]:
+    """The window over a whole range of values; of width 1 or more where that is a point."""
     if low < high:
         return low, high
     # math.ulp: a constant so large that adding 1 does not change it still needs a width.
     return low, low + max(1.0, math.ulp(low))
+
+
+def interpolate_ranks(count: int, percent: float, below: float, above: float) -> float:
+    """The percentile of `count` values between two neighbours, as `numpy.percentile` has it.
+
+    `below` is the value of rank floor((count - 1) · percent / 100), from 0, `above` the next.
+    """
+    rank = (count - 1) * (percent / 100)
+    share = rank - math.floor(rank)
+    # NumPy's two forms, so that the last bit agrees.
+    step = above - below
+    return above - step * (1 - share) if share >= 0.5 else below + step * share
 
 
 def default_window(values: NDArray[Any], intensity: Intensity) -> tuple[float, float] | None:

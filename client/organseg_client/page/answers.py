@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from organseg.imaging.overlay import label_map
+from organseg.imaging.masks import flatten_masks
 from organseg.organs import ORGANS, organ_by_id
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def answer_about_slice(
     for organ, box in zip(words["organs"], shown_boxes.tolist(), strict=True):
         organ["box_xyxy"] = [round(edge, 2) for edge in box]
         organ["colour_rgb"] = list(organ_by_id(organ["id"]).color_rgb)
-    labels = label_map(result.masks, [organ.id for organ in result.organs])
+    labels = flatten_masks(result.masks, [organ.id for organ in result.organs])
     return Answer(
         number=number,
         scope=Scope.SLICE,
