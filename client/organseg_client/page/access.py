@@ -130,14 +130,20 @@ class Guard:
                 await self._app(scope, receive, send)
             return
 
+        # Nothing of a scan stays in a browser's cache; the page's own files are asked for anew.
+        caching = "no-store" if scope["path"].startswith("/api/") else "no-cache"
+        added = [*SECURITY_HEADERS.items(), ("cache-control", caching)]
+
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message.setdefault("headers", []).extend(
-                    (name.encode(), value.encode()) for name, value in SECURITY_HEADERS.items()
+                    (name.encode(), value.encode()) for name, value in added
                 )
             await send(message)
 
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        headers = {
+            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
+        }
         refused = self._policy.refusal(scope["method"], headers)
         if refused is not None:
             await _answer(send_with_headers, *refused)
@@ -169,7 +175,7 @@ async def _answer(send: Send, status: int, words: str) -> None:
         "can_retry": False,
     }
     body = json.dumps({"error": problem}).encode()
-    headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
+    headers = [(b"content-type", b"application/json")]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
@@ -180,7 +186,6 @@ async def _welcome(send: Send, token: str) -> None:
     headers = [
         (b"location", b"/"),
         (b"set-cookie", cookie.encode()),
-        (b"cache-control", b"no-store"),
     ]
     await send({"type": "http.response.start", "status": 303, "headers": headers})
     await send({"type": "http.response.body", "body": b""})

@@ -61,7 +61,7 @@ def build_app(options: PageOptions, first_scan: OpenScan | None = None) -> ASGIA
         exception_handlers={OrganSegError: _tell, Exception: _tell},
         lifespan=lifespan,
     )
-    return Guard(_NoStore(app), _policy(options))
+    return Guard(app, _policy(options))
 
 
 @contextlib.asynccontextmanager
@@ -127,21 +127,3 @@ async def _tell(request: Request, error: Exception) -> Response:
 
     problem = describe(error, state_of(request).options.servers)
     return JSONResponse(problem.to_dict(), status_code=problem.status)
-
-
-class _NoStore:
-    """ASGI middleware: nothing of a scan stays in a browser's cache."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope, receive, send) -> None:  # type: ignore[no-untyped-def]
-        is_api = scope["type"] == "http" and scope["path"].startswith("/api/")
-        value = b"no-store" if is_api else b"no-cache"
-
-        async def send_with_header(message):  # type: ignore[no-untyped-def]
-            if message["type"] == "http.response.start":
-                message.setdefault("headers", []).append((b"cache-control", value))
-            await send(message)
-
-        await self._app(scope, receive, send_with_header)

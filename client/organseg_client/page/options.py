@@ -17,6 +17,7 @@ __all__ = ["DEFAULT_PORT", "PageLimits", "PageOptions", "is_loopback", "new_toke
 DEFAULT_PORT = 8090
 """Where the page listens, beside Triton's 8000 to 8002."""
 
+
 @dataclass(frozen=True)
 class PageLimits:
     """What the page holds at most; the least recently used scan is closed to make room."""

@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import socket
-import sys
 import webbrowser
 from collections.abc import Callable
 
 from organseg.errors import InvalidInputError
-from organseg_client.page.options import PageOptions, is_loopback
+from organseg_client.page.options import PageOptions
 from organseg_client.page.scan import OpenScan, open_scan
 
 __all__ = ["page_url", "serve_page"]
@@ -24,6 +23,7 @@ def serve_page(options: PageOptions, announce: Callable[[str], None]) -> None:
     """
     try:
         import uvicorn
+
         from organseg_client.page.app import build_app
     except ImportError as error:
         raise InvalidInputError(
