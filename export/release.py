@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import datetime, timezone
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from torch import Tensor
 
 from export.acceptance import Acceptance, accept, require_acceptance
 from export.engines import Target, load_engine_alone
+from export.facts import release_facts
 from export.graph_steps import GRAPH_FILE, PARITY_FILE, engine_step, graph_step
 from export.language_model import served_as, stored_type
 from export.parity import BATCHES, Parity, cpu_sessions, require_parity
@@ -32,6 +34,7 @@ from export.steps import RECORD_FILE, Steps, passing_folder, tool_versions
 from organseg.contract import (
     CONTRACT_VERSION,
     ENSEMBLE_NAME,
+    Fact,
     LanguageModel,
     Model,
     ModelKind,
@@ -105,13 +108,15 @@ def write_release(
     _require_precision(platform, precision)
     served = language_model or LanguageModel(default_weights(on_gpu=platform.has_gpu))
     out.parent.mkdir(parents=True, exist_ok=True)
+    created = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    facts = release_facts(checkpoint.card, created=created, sources=sources)
     with _assembled(out) as folder:
         steps = steps or Steps(folder.parent / "steps", progress)
         models = folder / MODELS_FOLDER
         with progress.step("merge LoRA"):
             merge_adapter(checkpoint.organ_seg.vision_language)
         with progress.step("write configs"):
-            _write_configs(models, preset, platform, served)
+            _write_configs(models, preset, platform, served, facts)
         language_sha256 = weights_sha256(checkpoint.organ_seg.vision_language)
         _put_language_model(steps, checkpoint, language_sha256, models, stored_type(language_model))
         checkpoint.cache.save(models / "gate" / VERSION_FOLDER / context_cache.FILE_NAME)
@@ -152,6 +157,7 @@ def write_release(
                 tools=tool_versions(),
                 parity=[asdict(record) for record in records],
                 sources=sources,
+                created=created,
             )
     return records
 
@@ -224,10 +230,14 @@ def _ask(
 
 
 def _write_configs(
-    models: Path, preset: Preset, platform: Platform, language_model: LanguageModel | None = None
+    models: Path,
+    preset: Preset,
+    platform: Platform,
+    language_model: LanguageModel | None = None,
+    facts: Mapping[Fact, str] | None = None,
 ) -> None:
     stages = {model.name: model for model in models_of(preset)}
-    for name, text in render_configs(preset, platform, language_model).items():
+    for name, text in render_configs(preset, platform, language_model, facts).items():
         version_folder = models / name / VERSION_FOLDER
         version_folder.mkdir(parents=True)
         (models / name / "config.pbtxt").write_text(text, encoding="utf-8")

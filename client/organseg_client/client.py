@@ -24,7 +24,7 @@ from organseg_client.result import SegmentationResult
 from organseg_client.statistics import Statistics
 from organseg_client.transport import Transport
 
-__all__ = ["OrganSegClient"]
+__all__ = ["DEFAULT_URL", "OrganSegClient"]
 
 
 class OrganSegClient:

@@ -10,8 +10,8 @@ from enum import Enum
 INTENDED_USE = "research and engineering only, not a medical device"
 """What every release may be used for."""
 
-LICENCE = "Apache-2.0"
-"""The terms of this repository: its code, and the weights that come with it."""
+LICENCE = "code, and the weights that come with it: Apache-2.0"
+"""The terms of this repository; a release whose weights came from elsewhere adds theirs."""
 
 SAMPLE_QUESTION = "Which organ stores bile?"
 """What is asked where any question will do: by warm-up, by probes of a server's health."""

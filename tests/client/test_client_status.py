@@ -63,7 +63,7 @@ SEEN = [
         "INTERNAL",
         "Failed to process the request(s) for model 'gate_0_0', message: Stub process "
         "'gate_0_0' is not healthy.",
-        errors.ServerFaultError,
+        errors.StageDeadError,
     ),
     ("INTERNAL", "something else", errors.ServerFaultError),
     ("UNKNOWN", "", errors.ServerFaultError),

@@ -6,7 +6,7 @@ Threads and events of the standard library only, so it works under gevent, too.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 from typing import Any, Generic, TypeVar, cast
 
@@ -181,10 +181,11 @@ class _Run:
                 self._tasks.append(task)
                 return task
             case Join(task):
+                joined: Any = task
                 try:
-                    return cast(_Task, task).result()
+                    return joined.result()
                 finally:
-                    self._tasks.remove(cast(_Task, task))
+                    self._tasks.remove(joined)
             case Open(server, request):
                 stream = self._driver.transports[server].stream(request)
                 self._streams.append(stream)
@@ -231,7 +232,7 @@ class _Task:
 
 
 def _next_item(items: Items[Any]) -> Any:
-    if items.is_async:
+    if not isinstance(items.iterator, Iterator):
         raise InvalidInputError(
             "wanted requests to iterate over, got an async iterable; use AsyncOrganSegClient"
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Generic, TypeVar, cast
 
 from organseg_client.core.effects import (
@@ -156,7 +156,7 @@ class _Run:
                 self._tasks.append(task)
                 return task
             case Join(task):
-                joined = cast("asyncio.Task[Any]", task)
+                joined: Any = task
                 result = await joined
                 self._tasks.remove(joined)
                 return result
@@ -203,6 +203,6 @@ class _Run:
 
 
 async def _next_item(items: Items[Any]) -> Any:
-    if items.is_async:
-        return await anext(items.iterator, END)
-    return next(items.iterator, END)
+    if isinstance(items.iterator, Iterator):
+        return next(items.iterator, END)
+    return await anext(items.iterator, END)

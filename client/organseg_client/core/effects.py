@@ -6,7 +6,7 @@ Each has a function of the same name in lower case that yields it and gives its 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Callable, Generator, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, Generic, Literal, Protocol, TypeAlias, TypeVar, cast
@@ -189,12 +189,13 @@ class Give:
 class Items(Generic[T]):
     """The caller's items, taken one by one when there is room for the next.
 
-    An event loop's driver takes async iterables as well.
+    An event loop's driver takes async iterables as well. Raises `TypeError` for what is neither.
     """
 
     def __init__(self, source: Iterable[T] | AsyncIterable[T]) -> None:
-        self.is_async = not isinstance(source, Iterable)
-        self.iterator: Any = source.__aiter__() if self.is_async else iter(source)  # type: ignore[union-attr]
+        self.iterator: Iterator[T] | AsyncIterator[T] = (
+            iter(source) if isinstance(source, Iterable) else aiter(source)
+        )
 
 
 Effect: TypeAlias = Call | Wait | Work | Exclusively | Start | Join | Open | Next | Take | Give
