@@ -23,21 +23,30 @@ class ExitCode(IntEnum):
 
     ANSWERED = 0
     """The server answered; "absent" and "out of scope" are answers too."""
+    UNHEALTHY = 1
+    """`health`: a server is not healthy. 1, because health checks of containers want that."""
     BAD_INPUT = 2
     """The arguments, the image, the question or an output file cannot be used."""
     NO_SERVER = 3
     """No server, a busy one, one that refused the caller, or no answer in time."""
     SERVER_FAULT = 4
     """The server failed inside, or speaks another version of the contract."""
+    PARTLY_FAILED = 5
+    """`batch`: some rows were answered, others failed."""
+    ALL_FAILED = 6
+    """`batch`: every row failed."""
     INTERRUPTED = 130
     """Ctrl-C."""
 
 
 EXIT_CODE_HELP = """exit codes:
   0  answered (also: organ absent, question out of scope)
+  1  health: a server is not healthy
   2  bad input: arguments, image, question, window, output file
   3  server unreachable, busy, refusing the caller, or too slow
   4  server fault, or another version of the contract
+  5  batch: some rows failed
+  6  batch: every row failed
   130  interrupted"""
 
 _CODES: tuple[tuple[type[OrganSegError], ExitCode], ...] = (
