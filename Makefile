@@ -17,7 +17,7 @@ READY := $(VENV)/.ready
 # index has CUDA builds only, name one that has a CPU build: make setup TORCH_ARGS='--index-url …'
 TORCH := torch==2.13.0
 TORCH_ARGS ?=
-EXTRAS := serve,export,quantised,train,evaluation,bench,dev
+EXTRAS := serve,export,quantised,train,evaluation,bench,ui,dev
 
 # A machine with a GPU gets an environment of its own: CUDA builds, and ONNX Runtime's GPU build in
 # the place of the CPU's, since both are the same Python module.

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from organseg.imaging.masks import flatten_masks
 from organseg.organs import ORGANS, organ_by_id
+from organseg_client.result import SegmentationResult
 
 if TYPE_CHECKING:
     from organseg_client.page.scan import OpenScan
-    from organseg_client.result import SegmentationResult
     from organseg_client.volume import VolumeResult
 
-__all__ = ["Answer", "Scope", "answer_about_slice", "answer_about_volume"]
+__all__ = ["Answer", "Scope", "answer_about_slice", "answer_about_volume", "organ_colours"]
 
 
 class Scope(str, Enum):
@@ -53,8 +53,9 @@ class Answer:
     @property
     def size_bytes(self) -> int:
         """What it holds in memory, near enough."""
-        masks = getattr(self.result, "masks", self.labels)
-        return int(self.labels.nbytes + masks.nbytes)
+        # A volume's own masks lie on the disk, mapped into `labels`.
+        masks = self.result.masks.nbytes if isinstance(self.result, SegmentationResult) else 0
+        return int(self.labels.nbytes + masks)
 
     def to_dict(self) -> dict[str, Any]:
         """The answer for the page."""
@@ -87,6 +88,36 @@ def answer_about_slice(
         labels=scan.to_shown(labels),
         words=words,
     )
+
+
+def answer_about_volume(
+    number: int, question: str, slice_index: int, result: VolumeResult
+) -> Answer:
+    """The answer to a question about every slice; `slice_index` is the one that was shown."""
+    words = result.to_dict()
+    for organ in words["organs"]:
+        organ["colour_rgb"] = list(organ_by_id(organ["id"]).color_rgb)
+        organ["quality"] = _mean_quality(result, organ["id"])
+    return Answer(
+        number=number,
+        scope=Scope.VOLUME,
+        slice_index=slice_index,
+        question=question,
+        result=result,
+        labels=result.label_map,
+        words=words,
+    )
+
+
+def _mean_quality(result: VolumeResult, organ_id: int) -> float | None:
+    """Mean over the slices that show the organ; None where none does."""
+    qualities = [
+        organ.quality
+        for answer in result.slices
+        for organ in answer.organs
+        if organ.id == organ_id and organ.area_pixels
+    ]
+    return round(sum(qualities) / len(qualities), 4) if qualities else None
 
 
 def organ_colours() -> list[dict[str, Any]]:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from organseg.errors import InvalidInputError
 from organseg.imaging.limits import MAX_SERIES_FILES, MAX_VOLUME_VOXELS
-from organseg_client.client import DEFAULT_URL
+from organseg_client.core.addresses import DEFAULT_URL
+from organseg_client.deadline import DEFAULT_DEADLINE_S
 from organseg_client.options import ConnectionOptions
 
 __all__ = ["DEFAULT_PORT", "PageLimits", "PageOptions", "is_loopback", "new_token"]
@@ -55,7 +56,7 @@ class PageOptions:
     """The port to listen at; 0 for any that is free."""
     token: str | None = field(default=None, repr=False)
     """What a browser must bring, once; None on loopback only."""
-    deadline_s: float = 60.0
+    deadline_s: float = DEFAULT_DEADLINE_S
     """Seconds that one question about one slice may take."""
     connection: ConnectionOptions = field(default_factory=ConnectionOptions)
     """Everything else about the way to the servers."""

@@ -102,8 +102,8 @@ async def _volume_events(
                 volume,
                 asked.question,
                 window=session.scan.window,
-                progress=lambda done, total: steps.put_nowait(
-                    {"kind": "progress", "done": done, "total": total}
+                progress=lambda so_far: steps.put_nowait(
+                    {"kind": "progress", "done": so_far.done, "total": so_far.total}
                 ),
             )
         )

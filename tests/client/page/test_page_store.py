@@ -36,7 +36,7 @@ def scan_of(kibibytes: int) -> OpenScan:
 
 
 def answer_of(number: int, kibibytes: int) -> Answer:
-    labels = np.zeros((kibibytes, _KIB // 2), dtype=np.uint8)
+    labels = np.zeros((kibibytes, _KIB), dtype=np.uint8)
     return Answer(number, Scope.SLICE, 0, "Where is the liver?", None, labels, {})
 
 
