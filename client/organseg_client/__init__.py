@@ -19,6 +19,7 @@ from organseg.errors import (
     DeadlineExceededError,
     ImageError,
     InvalidInputError,
+    NothingSegmentedError,
     OrganSegError,
     QuestionError,
     ServerBusyError,
@@ -28,6 +29,7 @@ from organseg.errors import (
     StageDeadError,
     WindowError,
 )
+from organseg.imaging.scan import Scan, open_scan
 from organseg_client.async_client import AsyncOrganSegClient
 from organseg_client.capabilities import Capabilities, OrganCapability, ReleaseFacts
 from organseg_client.client import OrganSegClient
@@ -51,6 +53,14 @@ from organseg_client.transport import (
     ServerMetadata,
     Transport,
 )
+from organseg_client.volume.plan import FailurePolicy, VolumeProgress
+from organseg_client.volume.result import (
+    OrganInVolume,
+    SliceAnswer,
+    SliceFailure,
+    SliceOrgan,
+    VolumeResult,
+)
 
 __all__ = [
     "DEFAULT_DEADLINE_S",
@@ -64,6 +74,7 @@ __all__ = [
     "ConnectionOptions",
     "ContractError",
     "DeadlineExceededError",
+    "FailurePolicy",
     "GrpcTransport",
     "Health",
     "HealthState",
@@ -74,8 +85,10 @@ __all__ = [
     "InvalidInputError",
     "ModelConfig",
     "ModelStatistics",
+    "NothingSegmentedError",
     "OrganAnswer",
     "OrganCapability",
+    "OrganInVolume",
     "OrganSegClient",
     "OrganSegError",
     "Outcome",
@@ -83,6 +96,7 @@ __all__ = [
     "ReleaseFacts",
     "ResponseStream",
     "RetryPolicy",
+    "Scan",
     "SegmentRequest",
     "SegmentationResult",
     "SentImage",
@@ -94,11 +108,17 @@ __all__ = [
     "ServerStatistics",
     "ServerUnreachableError",
     "SharedMemory",
+    "SliceAnswer",
+    "SliceFailure",
+    "SliceOrgan",
     "StageDeadError",
     "Statistics",
     "Timings",
     "Tls",
     "Transport",
     "Verdict",
+    "VolumeProgress",
+    "VolumeResult",
     "WindowError",
+    "open_scan",
 ]

@@ -9,7 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from organseg_client.capabilities import Capabilities
-from organseg_client.core import every_server, many, segment
+from organseg_client.core import every_server, many, segment, volume
 from organseg_client.core.addresses import DEFAULT_URL, addresses, transports
 from organseg_client.core.capabilities import capabilities
 from organseg_client.core.drive_aio import AsyncDriver, AsyncIteration
@@ -22,6 +22,8 @@ from organseg_client.outcome import Outcome, SegmentRequest
 from organseg_client.result import SegmentationResult
 from organseg_client.statistics import Statistics
 from organseg_client.transport import AsyncTransport
+from organseg_client.volume.plan import FailurePolicy, ScanInput, VolumeProgress
+from organseg_client.volume.result import VolumeResult
 
 __all__ = ["AsyncOrganSegClient"]
 
@@ -98,6 +100,31 @@ class AsyncOrganSegClient:
         """
         return self._driver.iterate(
             many.segment_many(self._session, requests, concurrency, deadline_s)
+        )
+
+    async def segment_volume(
+        self,
+        scan: ScanInput,
+        question: str | bytes,
+        *,
+        window: Sequence[float] | NDArray[Any] | None = None,
+        concurrency: int = 4,
+        deadline_s: float | None = None,
+        progress: Callable[[VolumeProgress], None] | None = None,
+        on_failure: FailurePolicy = FailurePolicy.FINISH,
+    ) -> VolumeResult:
+        """As `OrganSegClient.segment_volume`; `progress` is called on the event loop."""
+        return await self._driver.run(
+            volume.segment_volume(
+                self._session,
+                scan,
+                question,
+                window,
+                concurrency,
+                deadline_s,
+                progress,
+                on_failure,
+            )
         )
 
     async def capabilities(self, deadline_s: float | None = None) -> Capabilities:

@@ -9,7 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from organseg_client.capabilities import Capabilities
-from organseg_client.core import every_server, many, segment
+from organseg_client.core import every_server, many, segment, volume
 from organseg_client.core.addresses import DEFAULT_URL, addresses, transports
 from organseg_client.core.capabilities import capabilities
 from organseg_client.core.drive import Driver, Iteration
@@ -23,6 +23,8 @@ from organseg_client.outcome import Outcome, SegmentRequest
 from organseg_client.result import SegmentationResult
 from organseg_client.statistics import Statistics
 from organseg_client.transport import Transport
+from organseg_client.volume.plan import FailurePolicy, ScanInput, VolumeProgress
+from organseg_client.volume.result import VolumeResult
 
 __all__ = ["DEFAULT_URL", "OrganSegClient"]
 
@@ -152,6 +154,58 @@ class OrganSegClient:
         """
         return self._driver.iterate(
             many.segment_many(self._session, requests, concurrency, deadline_s)
+        )
+
+    def segment_volume(
+        self,
+        scan: ScanInput,
+        question: str | bytes,
+        *,
+        window: Sequence[float] | NDArray[Any] | None = None,
+        concurrency: int = 4,
+        deadline_s: float | None = None,
+        progress: Callable[[VolumeProgress], None] | None = None,
+        on_failure: FailurePolicy = FailurePolicy.FINISH,
+    ) -> VolumeResult:
+        """One question about every slice of a scan: label map, organ volumes, verdicts.
+
+        ```python
+        with client.segment_volume("ct.nii.gz", "Where is the liver?") as result:
+            print(result.reason, [(organ.name, organ.volume_ml) for organ in result.organs])
+            result.write_nifti("liver.nii.gz")
+        ```
+
+        Slices are read when they are sent, and masks are kept on the disk: memory does not grow
+        with the scan.
+
+        Args:
+            scan: the path of a NIfTI file or of a folder with one DICOM series, or an open scan.
+            question: one sentence in plain words, asked of each slice.
+            window: (low, high) of the intensities that become black and white in all slices;
+                None for CT's abdominal window or one from the whole scan.
+            concurrency: how many slices are under way at once, at least 1.
+            deadline_s: seconds for each slice, from its start; None for the client's.
+            progress: is called after each slice.
+            on_failure: whether slices that get no answer are listed in the result, or the first
+                one's error is raised. What would meet all slices (credentials, contract,
+                question, no server at all) is raised in any case.
+
+        Raises:
+            ImageError, QuestionError, WindowError: the input cannot be used.
+            ServerUnreachableError, AuthenticationError, ContractError: no slice can be answered.
+            OrganSegError: the first slice's error where none has an answer.
+        """
+        return self._driver.run(
+            volume.segment_volume(
+                self._session,
+                scan,
+                question,
+                window,
+                concurrency,
+                deadline_s,
+                progress,
+                on_failure,
+            )
         )
 
     def capabilities(self, deadline_s: float | None = None) -> Capabilities:

@@ -6,11 +6,12 @@
 | PIL image | PNG; `.npy` for more than 8 bits | the image's own |
 | array uint8 [H, W]: display grey levels | PNG | the array's own |
 | array of other numbers [H, W]: HU or signal | `.npy` | the array's own |
-| NIfTI file or DICOM folder, with `slice_index` | `.npy` of the slice | its display frame |
+| NIfTI file, DICOM folder or `Scan`, with `slice_index` | `.npy` of the slice | its display frame |
 
 Slices of a volume count from the feet, 0 first. Their display frame has rows down to the
 posterior and columns right to the patient's left. They are sent with a window: the caller's, or
-that of the whole volume, so that all of its slices look alike.
+that of the whole volume, so that all of its slices look alike. Who asks about many slices opens
+the scan once (`open_scan`) and gives the window: else both are done again for each.
 """
 
 from __future__ import annotations
@@ -31,20 +32,19 @@ from organseg.errors import ImageError, WindowError
 from organseg.imaging.decoding import decode_image
 from organseg.imaging.encoding import encode_npy, encode_png
 from organseg.imaging.limits import MAX_IMAGE_BYTES, check_size_hw
-from organseg.imaging.volumes import Volume, read_dicom_series, read_nifti
+from organseg.imaging.scan import Scan, is_volume_path, open_scan
 from organseg.imaging.windowing import check_window
 from organseg_client.tensors import WINDOW
 
 __all__ = ["ImageInput", "SentImage", "encode_image", "encode_window"]
 
 ImageInput: TypeAlias = (
-    "str | os.PathLike[str] | bytes | bytearray | memoryview | Image.Image | NDArray[Any]"
+    "str | os.PathLike[str] | bytes | bytearray | memoryview | Image.Image | NDArray[Any] | Scan"
 )
 """What a caller may give as an image."""
 
-_NIFTI_SUFFIXES = (".nii", ".nii.gz")
 _PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA")
-_KINDS = "a path, bytes, a PIL image or a NumPy array"
+_KINDS = "a path, bytes, a PIL image, a NumPy array or an open scan"
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,12 @@ def encode_image(
     low_high = None if window is None else encode_window(window)
     if isinstance(image, (str, os.PathLike)):
         path = Path(image)
-        if path.is_dir() or path.name.lower().endswith(_NIFTI_SUFFIXES):
-            return _encode_slice(_read_volume(path), low_high, slice_index)
+        if is_volume_path(path):
+            scan = open_scan(path)
+            try:
+                return _encode_slice(scan, low_high, slice_index)
+            finally:
+                scan.close()
         content = _read_file(path)
     elif isinstance(image, (bytes, bytearray, memoryview)):
         content = bytes(image)
@@ -87,6 +91,8 @@ def encode_image(
         content = _encode_picture(image)
     elif isinstance(image, np.ndarray):
         content = _encode_array(image)
+    elif isinstance(image, Scan):
+        return _encode_slice(image, low_high, slice_index)
     else:
         raise ImageError(f"wanted {_KINDS}, came {type(image).__name__}; give one of these")
     if slice_index is not None:
@@ -139,17 +145,11 @@ def _read_file(path: Path) -> bytes:
         ) from error
 
 
-def _read_volume(path: Path) -> Volume:
-    if not path.exists():
-        raise ImageError("wanted a NIfTI file, found none at the path given; check the path")
-    return read_dicom_series(path) if path.is_dir() else read_nifti(path)
-
-
 def _encode_slice(
-    volume: Volume, window: tuple[float, float] | None, slice_index: int | None
+    scan: Scan, window: tuple[float, float] | None, slice_index: int | None
 ) -> SentImage:
     if slice_index is None:
-        count = volume.values.shape[0]
+        count = scan.geometry.shape_zhw[0]
         raise ImageError(
             f"wanted one slice, came a volume of {count}; give a slice index from 0 (feet) to "
             f"{count - 1} (head)"
@@ -161,11 +161,11 @@ def _encode_slice(
             f"wanted a slice index as a whole number, came {type(slice_index).__name__}; "
             "count slices from 0 at the feet"
         ) from error
-    values = volume.slice_at(index)
+    values = scan.slice_at(index)
     check_size_hw((values.shape[0], values.shape[1]))
     content = encode_npy(values)
     _check_length(len(content))
-    return SentImage(content, encode_window(volume.default_window()) if window is None else window)
+    return SentImage(content, encode_window(scan.default_window()) if window is None else window)
 
 
 def _encode_picture(image: Image.Image) -> bytes:

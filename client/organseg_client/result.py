@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from organseg_client.images import SentImage
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["OrganAnswer", "SegmentationResult", "Timings"]
+__all__ = ["OrganAnswer", "SegmentationResult", "Timings", "sentence_of"]
 
 
 @dataclass(frozen=True)
@@ -90,17 +91,7 @@ class SegmentationResult:
     @property
     def reason(self) -> str:
         """One plain sentence: what was found, or why the masks are blank."""
-        if self.verdict is Verdict.OUT_OF_SCOPE:
-            return "The question asks for none of the 13 organs."
-        found = [one.name for one in self.organs if one.verdict is Verdict.SEGMENTED]
-        absent = [one.name for one in self.organs if one.verdict is Verdict.ABSENT_IN_IMAGE]
-        clauses = []
-        if found:
-            clauses.append(f"the image shows the {_listed(found)}")
-        if absent:
-            clauses.append(f"{'it' if found else 'the image'} does not show the {_listed(absent)}")
-        sentence = ", but ".join(clauses)
-        return f"{sentence[0].upper()}{sentence[1:]}."
+        return sentence_of(self.verdict, self.organs, "the image")
 
     def areas_pixels(self) -> tuple[int, ...]:
         """The number of pixels in each of the K masks."""
@@ -168,6 +159,22 @@ class SegmentationResult:
     def to_json(self, indent: int | None = None) -> str:
         """`to_dict` as JSON text, one line unless `indent` is given."""
         return json.dumps(self.to_dict(), indent=indent)
+
+
+def sentence_of(verdict: Verdict, organs: Iterable[OrganAnswer], subject: str) -> str:
+    """What was found in `subject` ("the image"), or why nothing was, as one sentence."""
+    if verdict is Verdict.OUT_OF_SCOPE:
+        return "The question asks for none of the 13 organs."
+    answers = tuple(organs)
+    found = [one.name for one in answers if one.verdict is Verdict.SEGMENTED]
+    absent = [one.name for one in answers if one.verdict is Verdict.ABSENT_IN_IMAGE]
+    clauses = []
+    if found:
+        clauses.append(f"{subject} shows the {_listed(found)}")
+    if absent:
+        clauses.append(f"{'it' if found else subject} does not show the {_listed(absent)}")
+    sentence = ", but ".join(clauses)
+    return f"{sentence[0].upper()}{sentence[1:]}."
 
 
 def _listed(names: list[str]) -> str:

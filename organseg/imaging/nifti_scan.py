@@ -117,19 +117,24 @@ class NiftiScan:
                 start, stop = order.mirrored(2, index, index + 1, count)
                 whole: NDArray[Any] = order.apply(self._read_block(start, stop))[0]
                 return whole
-            kept = self._kept
-            if kept is None or not 0 <= index - self._first_kept < len(kept):
+            # Blocks start at whole multiples, so that slices asked for out of order share them.
+            size = self._slices_a_block
+            if self._kept is None or self._first_kept != index // size * size:
                 self._kept = None
-                kept = self._gather(index)
-                self._first_kept, self._kept = index, kept
-            stored: NDArray[Any] = kept[index - self._first_kept]
+                self._first_kept = index // size * size
+                self._kept = self._gather(self._first_kept, size)
+            stored: NDArray[Any] = self._kept[index - self._first_kept]
             return stored
 
-    def _gather(self, first: int) -> NDArray[Any]:
-        """As many slices from `first` on as a block holds, in one pass over the file."""
+    @property
+    def _slices_a_block(self) -> int:
+        _, height, width = self.geometry.shape_zhw
+        return max(1, _BLOCK_BYTES // (height * width * int(self._proxy.dtype.itemsize)))
+
+    def _gather(self, first: int, count: int) -> NDArray[Any]:
+        """The slices from `first` on, at most `count`, in one pass over the file."""
         depth, height, width = self.geometry.shape_zhw
         order = self.geometry.axis_order
-        count = max(1, _BLOCK_BYTES // (height * width * self._proxy.dtype.itemsize))
         gathered = np.empty((min(count, depth - first), height, width), self._proxy.dtype)
         cut_axis = order.display_axis(2)
         length = self.geometry.file_shape[2]

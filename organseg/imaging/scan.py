@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ NIFTI_SUFFIXES = (".nii", ".nii.gz")
 """What the names of NIfTI files end with."""
 
 
+@runtime_checkable
 class Scan(Protocol):
     """One volume, slice by slice in display orientation.
 
