@@ -52,7 +52,7 @@ export class Viewer {
       this.#drawn();
       return drawn;
     };
-    this.colours = colourTable(organs);
+    nv.setDrawColormap(colourTable(organs));
   }
 
   /** Shows a scan from the bytes of its NIfTI. */
@@ -70,11 +70,10 @@ export class Viewer {
     nv.opts.isOrientationTextVisible = scan.knows_sides;
     await nv.loadFromArrayBuffer(bytes, "scan.nii");
     nv.createEmptyDrawing();
-    nv.setDrawColormap(this.colours);
+    // The window came with the header. What follows only sets numbers; `goTo` draws.
     this.setOpacity(this.opacity);
     this.setView("axial");
     this.fit();
-    this.setWindow(...scan.window);
     this.goTo(Math.floor((scan.slices - 1) / 2));
   }
 
@@ -102,12 +101,8 @@ export class Viewer {
     const volume = this.nv.volumes[0];
     volume.cal_min = low;
     volume.cal_max = high;
-    this.nv.updateGLVolume();
-  }
-
-  get window() {
-    const volume = this.nv.volumes[0];
-    return [volume.cal_min, volume.cal_max];
+    this.nv.refreshLayers(volume, 0);
+    this.nv.drawScene();
   }
 
   fit() {
