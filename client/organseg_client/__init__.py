@@ -35,7 +35,6 @@ from organseg_client.capabilities import Capabilities, OrganCapability, ReleaseF
 from organseg_client.client import OrganSegClient
 from organseg_client.core.addresses import DEFAULT_URL
 from organseg_client.deadline import DEFAULT_DEADLINE_S
-from organseg_client.grpc_transport import GrpcTransport
 from organseg_client.health import Health, HealthState, ServerHealth
 from organseg_client.images import ImageInput, SentImage
 from organseg_client.options import ApiKey, ConnectionOptions, RetryPolicy, SharedMemory, Tls
@@ -53,6 +52,7 @@ from organseg_client.transport import (
     ServerMetadata,
     Transport,
 )
+from organseg_client.transports import AsyncGrpcTransport, GrpcTransport
 from organseg_client.volume.plan import FailurePolicy, VolumeProgress
 from organseg_client.volume.result import (
     OrganInVolume,
@@ -66,6 +66,7 @@ __all__ = [
     "DEFAULT_DEADLINE_S",
     "DEFAULT_URL",
     "ApiKey",
+    "AsyncGrpcTransport",
     "AsyncOrganSegClient",
     "AsyncResponseStream",
     "AsyncTransport",

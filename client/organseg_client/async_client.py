@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from organseg_client.capabilities import Capabilities
 from organseg_client.core import every_server, many, segment, volume
-from organseg_client.core.addresses import DEFAULT_URL, addresses, transports
+from organseg_client.core.addresses import DEFAULT_URL, addresses, connecting, transports
 from organseg_client.core.capabilities import capabilities
 from organseg_client.core.drive_aio import AsyncDriver, AsyncIteration
 from organseg_client.core.session import Session
@@ -22,6 +22,7 @@ from organseg_client.outcome import Outcome, SegmentRequest
 from organseg_client.result import SegmentationResult
 from organseg_client.statistics import Statistics
 from organseg_client.transport import AsyncTransport
+from organseg_client.transports import AsyncGrpcTransport
 from organseg_client.volume.plan import FailurePolicy, ScanInput, VolumeProgress
 from organseg_client.volume.result import VolumeResult
 
@@ -51,7 +52,9 @@ class AsyncOrganSegClient:
         options = options or ConnectionOptions()
         urls = addresses(url)
         self._session = Session(urls, deadline_s, options.retry)
-        self._driver = AsyncDriver(transports(urls, transport, _grpc))
+        self._driver = AsyncDriver(
+            transports(urls, transport, connecting(AsyncGrpcTransport, options))
+        )
 
     async def __aenter__(self) -> AsyncOrganSegClient:
         return self
@@ -138,9 +141,3 @@ class AsyncOrganSegClient:
     async def statistics(self, deadline_s: float | None = None) -> Statistics:
         """As `OrganSegClient.statistics`."""
         return await self._driver.run(every_server.statistics(self._session, deadline_s))
-
-
-def _grpc(url: str) -> AsyncTransport:
-    from organseg_client.transports.grpc_aio import AsyncGrpcTransport
-
-    return AsyncGrpcTransport(url)

@@ -10,12 +10,11 @@ from numpy.typing import NDArray
 
 from organseg_client.capabilities import Capabilities
 from organseg_client.core import every_server, many, segment, volume
-from organseg_client.core.addresses import DEFAULT_URL, addresses, transports
+from organseg_client.core.addresses import DEFAULT_URL, addresses, connecting, transports
 from organseg_client.core.capabilities import capabilities
 from organseg_client.core.drive import Driver, Iteration
 from organseg_client.core.session import Session
 from organseg_client.deadline import DEFAULT_DEADLINE_S
-from organseg_client.grpc_transport import GrpcTransport
 from organseg_client.health import Health
 from organseg_client.images import ImageInput
 from organseg_client.options import ConnectionOptions
@@ -23,6 +22,7 @@ from organseg_client.outcome import Outcome, SegmentRequest
 from organseg_client.result import SegmentationResult
 from organseg_client.statistics import Statistics
 from organseg_client.transport import Transport
+from organseg_client.transports import GrpcTransport
 from organseg_client.volume.plan import FailurePolicy, ScanInput, VolumeProgress
 from organseg_client.volume.result import VolumeResult
 
@@ -63,7 +63,7 @@ class OrganSegClient:
         options = options or ConnectionOptions()
         urls = addresses(url)
         self._session = Session(urls, deadline_s, options.retry)
-        self._driver = Driver(transports(urls, transport, GrpcTransport))
+        self._driver = Driver(transports(urls, transport, connecting(GrpcTransport, options)))
 
     def __enter__(self) -> OrganSegClient:
         return self

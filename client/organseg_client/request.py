@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import uuid
 from collections.abc import Mapping
 from typing import Any
@@ -11,9 +12,10 @@ from numpy.typing import NDArray
 
 from organseg.contract import CONTRACT_PARAMETER, CONTRACT_VERSION, ENSEMBLE_NAME
 from organseg.errors import InvalidInputError, QuestionError
+from organseg.imaging.decoding import stored_size_hw
 from organseg.questions import read_question
 from organseg_client.images import SentImage
-from organseg_client.tensors import IMAGE, QUERY, RECEIVED, WINDOW
+from organseg_client.tensors import IMAGE, MASKS, QUERY, RECEIVED, WINDOW
 from organseg_client.transport import InferenceRequest
 
 __all__ = ["build_request", "encode_question", "new_request_id"]
@@ -40,6 +42,7 @@ def build_request(
         parameters=parameters,
         request_id=request_id,
         deadline_s=deadline_s,
+        output_bytes=_largest_masks(image),
     )
 
 
@@ -84,6 +87,18 @@ def new_request_id(request_id: str | None) -> str:
             "another; shorten it, or leave it out for a random one"
         )
     return request_id
+
+
+def _largest_masks(image: SentImage) -> Mapping[str, int]:
+    """The bytes of a mask for every organ; nothing where the image's header does not say its size.
+
+    Masks have the size of the stored image.
+    """
+    size_hw = stored_size_hw(image.content)
+    if size_hw is None:
+        return {}
+    most = MASKS.axes[0].max
+    return {MASKS.name: most * math.prod(size_hw) * MASKS.dtype.numpy.itemsize}
 
 
 def _text(content: bytes) -> NDArray[Any]:

@@ -150,6 +150,38 @@ STATUS_TABLE: tuple[StatusRow, ...] = (
     ),
     StatusRow(
         "UNAVAILABLE",
+        "hostname verification",
+        ServerUnreachableError,
+        "wanted a server whose certificate names this address",
+        "use the host name that the certificate holds, or have one made that names this address",
+    ),
+    StatusRow(
+        "UNAVAILABLE",
+        "certificate_verify_failed",
+        ServerUnreachableError,
+        "wanted a server whose certificate the given authorities have signed, and which is valid",
+        "give Tls the root_certificates of this server's authority, and check the certificate's "
+        "dates",
+    ),
+    StatusRow(
+        "UNAVAILABLE",
+        "handshake",
+        ServerUnreachableError,
+        "wanted an encrypted connection (TLS)",
+        "the server may speak without encryption: leave Tls out, or start it with a certificate; "
+        "and check that the port is that of gRPC, 8001 by default",
+    ),
+    StatusRow(
+        "UNAVAILABLE",
+        "failed to connect.*socket closed",
+        ServerUnreachableError,
+        "wanted a connection to the server, it closed it at once",
+        "the server may want encryption (Tls), or the certificate of a client that it knows "
+        "(Tls with private_key and certificate_chain); and check that the port is that of gRPC "
+        "(8001 by default, 8000 is HTTP)",
+    ),
+    StatusRow(
+        "UNAVAILABLE",
         "",
         ServerUnreachableError,
         "wanted a connection to the server",
@@ -186,17 +218,19 @@ def error_of_status(status: str, message: str) -> OrganSegError:
     """The error to raise for a failed call.
 
     `status` is the gRPC status with or without its `StatusCode.` prefix, empty where there was
-    none; `message` the server's or the wire's words, kept in the error's message. A refusal
-    whose words begin with the name of one of our classes becomes that class and keeps only the
-    words, which already say what was wanted, what came and what to do.
+    none, as in a stream: then the words alone decide. `message` is the server's or the wire's
+    words, kept in the error's message. A refusal whose words begin with the name of one of our
+    classes becomes that class and keeps only the words, which already say what was wanted, what
+    came and what to do.
     """
     name = status.rpartition(".")[2]
     refusal = _REFUSAL.search(message)
     # Only where status and class agree: what a fault says of an image is still a fault.
-    if refusal and name == _STATUS_OF_REFUSAL.get(refusal[1], "INVALID_ARGUMENT"):
+    if refusal and name in ("", _STATUS_OF_REFUSAL.get(refusal[1], "INVALID_ARGUMENT")):
         return _REFUSALS[refusal[1]](refusal[2].strip())
     for row in STATUS_TABLE:
-        if row.status in ("*", name) and re.search(row.pattern, message, re.IGNORECASE):
+        is_meant = row.status in ("*", name) or (not name and row.pattern)
+        if is_meant and re.search(row.pattern, message, re.IGNORECASE):
             words = message.strip() or name or "no words"
             return row.kind(f"{row.wanted}, got {words!r}; {row.remedy}")
     raise AssertionError("the table's last row takes every status")

@@ -42,6 +42,9 @@ class InferenceRequest:
     """The id under which server logs know the request."""
     deadline_s: float
     """Seconds until the caller no longer waits; finite, above zero."""
+    output_bytes: Mapping[str, int] = field(default_factory=dict)
+    """The most bytes that an output can have, where that is known: a transport may then receive
+    it through shared memory."""
 
 
 @dataclass(frozen=True, eq=False)

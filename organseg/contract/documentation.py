@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from organseg.contract.deployment import Platform, deployment_of
+from organseg.contract.facts import Fact
 from organseg.contract.models import ENSEMBLE_NAME, ensemble_tensors, models_of
 from organseg.contract.presets import PRESETS, TINY, Preset
 from organseg.contract.tensors import Tensor
 from organseg.contract.verdicts import PROMPT_COUNTS, Verdict
-from organseg.contract.version import CONTRACT_VERSION
+from organseg.contract.version import CONTRACT_PARAMETER, CONTRACT_VERSION
 from organseg.organs import ANSWERS
 
 _INTRODUCTION = """<!-- Rendered by `make contract`; edit organseg/contract instead. -->
@@ -37,6 +38,13 @@ def render_documentation() -> str:
         "\n### Organ ids and answer letters\n",
         "| id | letter | organ |\n|---|---|---|\n"
         + "\n".join(f"| {organ.id} | {organ.letter} | {organ.name} |" for organ in ANSWERS)
+        + "\n",
+        "### What a server says of itself\n",
+        f"Parameters of the configuration of `{ENSEMBLE_NAME}`, each a string; no part of the "
+        "contract version.\n",
+        "| parameter | what it says |\n|---|---|\n"
+        f"| `{CONTRACT_PARAMETER}` | the version above; clients compare it when they connect |\n"
+        + "\n".join(f"| `{fact.parameter}` | {fact.doc} |" for fact in Fact)
         + "\n",
         f"Inside the flow the number of prompts K is padded to one of "
         f"{', '.join(map(str, PROMPT_COUNTS))}; padding has organ id and verdict code 0.\n",

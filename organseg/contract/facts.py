@@ -18,17 +18,18 @@ SAMPLE_QUESTION = "Which organ stores bile?"
 
 
 class Fact(Enum):
-    """One fact; the value is its parameter's name."""
+    """One fact: the name of its parameter, and what it says."""
 
-    PRESET = "preset"
-    """The name of the preset."""
-    INTENDED_USE = "intended_use"
-    """What the release may be used for."""
-    LICENCE = "licence"
-    """The terms of code and weights."""
-    MADE = "release_made"
-    """When the release was exported, ISO 8601; only in a release."""
-    TRAINED = "release_trained"
-    """Whether its weights were trained, `true` or `false`; only in a release."""
-    SOURCE = "release_source"
-    """Where its weights came from, in a few words; only in a release."""
+    PRESET = ("preset", "the name of the preset")
+    INTENDED_USE = ("intended_use", "what the release may be used for")
+    LICENCE = ("licence", "the terms of code and weights")
+    MADE = ("release_made", "when the release was exported, ISO 8601; only in a release")
+    TRAINED = (
+        "release_trained",
+        "`true` or `false`: answers of untrained weights mean nothing; only in a release",
+    )
+    SOURCE = ("release_source", "where its weights come from, for people; only in a release")
+
+    def __init__(self, parameter: str, doc: str) -> None:
+        self.parameter = parameter
+        self.doc = doc

@@ -107,7 +107,7 @@ def model_config(
     if deployment.warm_up:
         message.model_warmup.extend(_warm_ups(model))
     _set_parameter(message, CONTRACT_PARAMETER, CONTRACT_VERSION)
-    _set_parameter(message, Fact.PRESET.value, preset.name)
+    _set_parameter(message, Fact.PRESET.parameter, preset.name)
     if message.backend == "python":
         _set_parameter(message, "threads", str(deployment.threads))
         if deployment.engines:
@@ -145,7 +145,7 @@ def ensemble_config(preset: Preset, facts: Mapping[Fact, str] | None = None) -> 
         **(facts or {}),
     }
     for fact, value in known.items():
-        _set_parameter(message, fact.value, value)
+        _set_parameter(message, fact.parameter, value)
     return message
 
 

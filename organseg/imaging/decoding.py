@@ -33,7 +33,7 @@ from organseg.imaging.windowing import (
     window_to_uint8,
 )
 
-__all__ = ["DecodedImage", "decode_image"]
+__all__ = ["DecodedImage", "decode_image", "stored_size_hw"]
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
@@ -110,12 +110,54 @@ def decode_image(encoded: bytes, window: tuple[float, float] | None = None) -> D
     )
 
 
+def stored_size_hw(encoded: bytes) -> tuple[int, int] | None:
+    """Height and width in the stored frame, by the header alone.
+
+    None for DICOM, and for what cannot be decoded either.
+    """
+    if encoded.startswith(_PNG):
+        return _png_size_hw(encoded)
+    try:
+        if encoded.startswith(_JPEG):
+            with JpegImagePlugin.JpegImageFile(io.BytesIO(encoded)) as image:
+                return image.height, image.width
+        if encoded.startswith(_NPY):
+            height, width = _npy_header(io.BytesIO(encoded))[0]
+            return height, width
+    # Pillow's plugins raise OSError, SyntaxError, ValueError, struct.error and more.
+    except Exception:
+        return None
+    return None
+
+
+def _png_size_hw(encoded: bytes) -> tuple[int, int] | None:
+    # The size stands in the first chunk.
+    if encoded[12:16] != b"IHDR" or len(encoded) < 24:
+        return None
+    width, height = struct.unpack(">II", encoded[16:24])
+    return height, width
+
+
+def _npy_header(stream: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, whether it is column-major, dtype; raises whatever numpy does for other bytes."""
+    # numpy leaves these functions unannotated.
+    npy: Any = np.lib.format
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        read_header = {
+            (1, 0): npy.read_array_header_1_0,
+            (2, 0): npy.read_array_header_2_0,
+        }[npy.read_magic(stream)]
+        shape, is_fortran, dtype = read_header(stream)
+    return shape, is_fortran, dtype
+
+
 def _read(encoded: bytes) -> _StoredImage:
     if encoded.startswith(_PNG):
-        # Pillow looks for pixels before it tells the size; the size stands in the first chunk.
-        if encoded[12:16] == b"IHDR" and len(encoded) >= 24:
-            width, height = struct.unpack(">II", encoded[16:24])
-            check_size_hw((height, width))
+        # Pillow looks for pixels before it tells the size.
+        size_hw = _png_size_hw(encoded)
+        if size_hw is not None:
+            check_size_hw(size_hw)
         return _read_picture(encoded, PngImagePlugin.PngImageFile)
     if encoded.startswith(_JPEG):
         if encoded.count(b"\xff\xda") > MAX_JPEG_SCANS:
@@ -175,16 +217,8 @@ def _grey(image: Image.Image) -> NDArray[Any]:
 def _read_npy(encoded: bytes) -> _StoredImage:
     """The array without `numpy.load`: no pickle, and no allocation beyond the bytes that came."""
     stream = io.BytesIO(encoded)
-    # numpy leaves these functions unannotated.
-    npy: Any = np.lib.format
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            read_header = {
-                (1, 0): npy.read_array_header_1_0,
-                (2, 0): npy.read_array_header_2_0,
-            }[npy.read_magic(stream)]
-            shape, is_fortran, dtype = read_header(stream)
+        shape, is_fortran, dtype = _npy_header(stream)
     except Exception as error:
         raise ImageError(
             "wanted a .npy header of version 1.0 or 2.0, came one that cannot be parsed; "

@@ -1,7 +1,15 @@
-"""A server that is none: answers by the contract whatever the client's transport is given."""
+"""A server that is none: answers by the contract whatever the client's transport is given.
+
+`FakeTransport` is for the synchronous client, `AsyncFakeTransport` puts one behind `await`, and
+`Calls` runs either client by the same few methods, so that one test speaks for both.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,13 +18,23 @@ import numpy as np
 from organseg.contract import (
     CONTRACT_PARAMETER,
     CONTRACT_VERSION,
+    EXPLAIN_NAME,
     TINY,
     Tensor,
     Verdict,
     ensemble_tensors,
 )
 from organseg.imaging.decoding import decode_image
-from organseg_client import InferenceRequest, InferenceResponse, ModelConfig
+from organseg_client import (
+    AsyncOrganSegClient,
+    InferenceRequest,
+    InferenceResponse,
+    ModelConfig,
+    ModelStatistics,
+    OrganSegClient,
+    ServerMetadata,
+)
+from organseg_client.core.effects import Steps
 
 RECEIVED: dict[str, Tensor] = {tensor.name: tensor for tensor in ensemble_tensors(TINY)[1]}
 
@@ -69,18 +87,33 @@ class FakeTransport:
     parameters: dict[str, str] = field(
         default_factory=lambda: {CONTRACT_PARAMETER: CONTRACT_VERSION, "preset": "tiny"}
     )
+    explains: bool = False
     failure: BaseException | None = None
+    failures: deque[BaseException | None] = field(default_factory=deque)
+    """What the next calls of a model come to, one each; None for an answer."""
+    pieces: tuple[InferenceResponse | BaseException, ...] = ()
+    """What a stream holds."""
+    models: tuple[ModelStatistics, ...] = ()
+    gate: Gate | None = None
     changed_outputs: dict[str, Any] = field(default_factory=dict)
     requests: list[InferenceRequest] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
     deadlines_s: list[float] = field(default_factory=list)
 
     def infer(self, request: InferenceRequest) -> InferenceResponse:
+        if self.gate is not None:
+            with self.gate:
+                self.gate.wait()
+                return self.answer(request)
+        return self.answer(request)
+
+    def answer(self, request: InferenceRequest) -> InferenceResponse:
         self.calls.append("infer")
         self.deadlines_s.append(request.deadline_s)
         self.requests.append(request)
-        if self.failure is not None:
-            raise self.failure
+        failure = self.failures.popleft() if self.failures else self.failure
+        if failure is not None:
+            raise failure
         window = request.inputs.get("WINDOW")
         decoded = decode_image(
             request.inputs["IMAGE"][0, 0],
@@ -101,7 +134,205 @@ class FakeTransport:
     def is_ready(self, model_name: str, deadline_s: float) -> bool:
         self.calls.append(f"is_ready {model_name}")
         self.deadlines_s.append(deadline_s)
-        return self.ready
+        return self.explains if model_name == EXPLAIN_NAME else self.ready
+
+    def server_metadata(self, deadline_s: float) -> ServerMetadata:
+        self.calls.append("server_metadata")
+        return ServerMetadata("fake", "2.51.0", ("statistics",))
+
+    def statistics(self, deadline_s: float) -> tuple[ModelStatistics, ...]:
+        self.calls.append("statistics")
+        if self.failure is not None:
+            raise self.failure
+        return self.models
+
+    def stream(self, request: InferenceRequest) -> FakeStream:
+        self.calls.append("stream")
+        self.requests.append(request)
+        failure = self.failures.popleft() if self.failures else self.failure
+        return FakeStream(self, deque(self.pieces if failure is None else (failure,)))
 
     def close(self) -> None:
         self.calls.append("close")
+
+
+class Gate:
+    """Counts the calls under way, and holds each until `wanted` of them are there at once.
+
+    So a test that passes has seen them side by side; one that hangs ends at the time limit.
+    """
+
+    def __init__(self, wanted: int) -> None:
+        self.wanted = wanted
+        self.inside = self.peak = 0
+        self.changed = threading.Condition()
+
+    def __enter__(self) -> Gate:
+        with self.changed:
+            self.inside += 1
+            self.peak = max(self.peak, self.inside)
+            self.changed.notify_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self.changed:
+            self.inside -= 1
+
+    @property
+    def is_open(self) -> bool:
+        return self.peak >= self.wanted
+
+    def wait(self) -> None:
+        with self.changed:
+            assert self.changed.wait_for(lambda: self.is_open, timeout=20)
+
+    async def wait_async(self) -> None:
+        while not self.is_open:
+            await asyncio.sleep(0)
+
+
+@dataclass
+class FakeStream:
+    """A stream of a fake transport, as an iterator and as an async one."""
+
+    transport: FakeTransport
+    pieces: deque[InferenceResponse | BaseException]
+
+    def __iter__(self) -> FakeStream:
+        return self
+
+    def __next__(self) -> InferenceResponse:
+        if not self.pieces:
+            raise StopIteration
+        piece = self.pieces.popleft()
+        if isinstance(piece, BaseException):
+            raise piece
+        return piece
+
+    def close(self) -> None:
+        self.transport.calls.append("close stream")
+        self.pieces.clear()
+
+    def __aiter__(self) -> FakeStream:
+        return self
+
+    async def __anext__(self) -> InferenceResponse:
+        await asyncio.sleep(0)
+        try:
+            return next(self)
+        except StopIteration:
+            raise StopAsyncIteration from None
+
+    async def aclose(self) -> None:
+        self.close()
+
+
+@dataclass
+class AsyncFakeTransport:
+    """A `FakeTransport` behind `await`."""
+
+    fake: FakeTransport
+
+    async def infer(self, request: InferenceRequest) -> InferenceResponse:
+        gate = self.fake.gate
+        if gate is not None:
+            with gate:
+                await gate.wait_async()
+                return self.fake.answer(request)
+        await asyncio.sleep(0)
+        return self.fake.answer(request)
+
+    def stream(self, request: InferenceRequest) -> FakeStream:
+        return self.fake.stream(request)
+
+    async def model_config(self, model_name: str, deadline_s: float) -> ModelConfig:
+        return self.fake.model_config(model_name, deadline_s)
+
+    async def is_ready(self, model_name: str, deadline_s: float) -> bool:
+        await asyncio.sleep(0)
+        return self.fake.is_ready(model_name, deadline_s)
+
+    async def server_metadata(self, deadline_s: float) -> ServerMetadata:
+        return self.fake.server_metadata(deadline_s)
+
+    async def statistics(self, deadline_s: float) -> tuple[ModelStatistics, ...]:
+        return self.fake.statistics(deadline_s)
+
+    async def close(self) -> None:
+        self.fake.close()
+
+
+class Calls:
+    """The synchronous client on a fleet of fakes, one an address."""
+
+    def __init__(self, fleet: Mapping[str, FakeTransport], **options: Any) -> None:
+        self.client: Any = OrganSegClient(list(fleet), transport=fleet.__getitem__, **options)
+
+    def call(self, verb: str, *arguments: Any, **options: Any) -> Any:
+        """The result of a verb."""
+        return getattr(self.client, verb)(*arguments, **options)
+
+    def each(self, iterator: Any) -> Iterator[Any]:
+        """The values of an iterator of the client's."""
+        return iter(iterator)
+
+    def stream(self, steps: Callable[[Any], Steps[None]]) -> Any:
+        """An iterator over what steps give that are made from the client's session."""
+        return self.client._driver.iterate(steps(self.client._session))
+
+    def close(self, iterator: Any) -> None:
+        """Closes an iterator of the client's."""
+        iterator.close()
+
+    def together(self, verb: str, arguments: Iterable[tuple[Any, ...]]) -> list[Any]:
+        """The results of several calls that run at once."""
+        found: dict[int, Any] = {}
+
+        def run(index: int, one: tuple[Any, ...]) -> None:
+            found[index] = self.call(verb, *one)
+
+        threads = [
+            threading.Thread(target=run, args=(index, one)) for index, one in enumerate(arguments)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(timeout=30)
+        return [found[index] for index in sorted(found)]
+
+    def end(self) -> None:
+        """Takes away what the client ran on."""
+
+
+class AsyncCalls(Calls):
+    """The asynchronous client, run by an event loop of its own."""
+
+    def __init__(self, fleet: Mapping[str, FakeTransport], **options: Any) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.client = AsyncOrganSegClient(
+            list(fleet), transport=lambda url: AsyncFakeTransport(fleet[url]), **options
+        )
+
+    def call(self, verb: str, *arguments: Any, **options: Any) -> Any:
+        return self.loop.run_until_complete(getattr(self.client, verb)(*arguments, **options))
+
+    def each(self, iterator: AsyncIterator[Any]) -> Iterator[Any]:
+        while True:
+            try:
+                yield self.loop.run_until_complete(iterator.__anext__())  # type: ignore[arg-type]
+            except StopAsyncIteration:
+                return
+
+    def close(self, iterator: Any) -> None:
+        self.loop.run_until_complete(iterator.aclose())
+
+    def together(self, verb: str, arguments: Iterable[tuple[Any, ...]]) -> list[Any]:
+        async def run() -> list[Any]:
+            method = getattr(self.client, verb)
+            return await asyncio.gather(*(method(*one) for one in arguments))
+
+        return self.loop.run_until_complete(run())
+
+    def end(self) -> None:
+        self.loop.run_until_complete(self.loop.shutdown_default_executor())
+        self.loop.close()

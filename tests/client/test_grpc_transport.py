@@ -123,7 +123,7 @@ def test_masks_larger_than_grpcs_own_limit_of_4_mb_arrive(service: Service, url:
         ("INVALID_ARGUMENT", "ImageError: wanted a PNG, came none; send one", errors.ImageError),
         ("INVALID_ARGUMENT", "in ensemble 'organ_seg', QuestionError: no", errors.QuestionError),
         ("UNAVAILABLE", "Request timeout expired", errors.ServerBusyError),
-        ("INTERNAL", "Stub process 'gate_0_0' is not healthy.", errors.ServerFaultError),
+        ("INTERNAL", "Stub process 'gate_0_0' is not healthy.", errors.StageDeadError),
         ("NOT_FOUND", "Request for unknown model: 'x' is not found", errors.ServerFaultError),
         ("UNAUTHENTICATED", "no", errors.AuthenticationError),
         ("UNAVAILABLE", "Socket closed", errors.ServerUnreachableError),

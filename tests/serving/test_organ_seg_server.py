@@ -32,8 +32,7 @@ from organseg.errors import (
 )
 from organseg.imaging.decoding import decode_image
 from organseg.networks.organ_seg import ReferenceAnswer
-from organseg_client import OrganSegClient, SegmentationResult
-from organseg_client.grpc_transport import GrpcTransport
+from organseg_client import GrpcTransport, OrganSegClient, SegmentationResult
 from organseg_client.transport import InferenceRequest
 
 pytestmark = pytest.mark.server

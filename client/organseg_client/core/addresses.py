@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeVar, cast
 
 from organseg.errors import InvalidInputError
+from organseg_client.options import ConnectionOptions
 
-__all__ = ["DEFAULT_URL", "addresses", "transports"]
+__all__ = ["DEFAULT_URL", "addresses", "connecting", "transports"]
 
 DEFAULT_URL = "localhost:8001"
 """Where `make serve` listens for gRPC."""
@@ -48,3 +50,15 @@ def transports(
             "function that makes one from an address"
         )
     return (cast(Carrier, given),)
+
+
+def connecting(
+    transport: Callable[..., Carrier], options: ConnectionOptions
+) -> Callable[[str], Carrier]:
+    """What makes a transport of this class, with these options, from an address."""
+    return partial(
+        transport,
+        tls=options.tls,
+        api_key=options.api_key,
+        shared_memory=options.shared_memory,
+    )

@@ -42,10 +42,10 @@ def capabilities(session: Session, deadline_s: float | None) -> Steps[Capabiliti
             contract_version=CONTRACT_VERSION,
             client_version=organseg.__version__,
             server_version=metadata.version,
-            preset=said.get(Fact.PRESET.value, _UNSAID),
+            preset=said.get(Fact.PRESET.parameter, _UNSAID),
             release=_release(said),
-            licence=said.get(Fact.LICENCE.value, _UNSAID),
-            intended_use=said.get(Fact.INTENDED_USE.value, _UNSAID),
+            licence=said.get(Fact.LICENCE.parameter, _UNSAID),
+            intended_use=said.get(Fact.INTENDED_USE.parameter, _UNSAID),
             can_explain=can_explain,
         )
 
@@ -53,9 +53,9 @@ def capabilities(session: Session, deadline_s: float | None) -> Steps[Capabiliti
 
 
 def _release(said: Mapping[str, str]) -> ReleaseFacts:
-    trained = said.get(Fact.TRAINED.value)
+    trained = said.get(Fact.TRAINED.parameter)
     return ReleaseFacts(
-        made=said.get(Fact.MADE.value),
+        made=said.get(Fact.MADE.parameter),
         trained=None if trained is None else trained == "true",
-        source=said.get(Fact.SOURCE.value),
+        source=said.get(Fact.SOURCE.parameter),
     )

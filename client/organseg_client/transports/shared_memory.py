@@ -1,0 +1,287 @@
+"""Large tensors through shared memory: which, in which regions, and when those are given back.
+
+What works (Triton 2.51): images as BYTES, since their serialised length is known, and outputs of
+a plain type whose largest size the request knows (`InferenceRequest.output_bytes`), since the
+server refuses an answer that does not fit only after it has computed it. The server copies an
+output straight into the region and says its true shape.
+
+What it gains, by `python -m benchmarks shared-memory` on two cores: nothing that can be seen for
+slices of 512² and 1024², whose tensors are under 1 MB; about a tenth of the request at 2048², and
+a sixth to a quarter at 4096², where one mask is 17 MB. So a tensor goes through shared memory from
+`SMALLEST_INPUT_BYTES`, or from `SMALLEST_OUTPUT_BYTES` of largest size: masks of 13 organs of an
+image of about 1600².
+
+A server that still works on a request refuses to let go of its region, also where the caller has
+given up. Such a region is never used again, or one request's answer could land in another's; it
+is handed back later, at the latest when the transport closes.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from organseg.errors import (
+    AuthenticationError,
+    InvalidInputError,
+    OrganSegError,
+    ServerFaultError,
+)
+from organseg_client.deadline import Deadline
+from organseg_client.options import SharedMemory
+from organseg_client.transport import InferenceRequest, InferenceResponse
+from organseg_client.transports import messages, programs
+from organseg_client.transports.messages import Slot
+from organseg_client.transports.programs import Pause, Program, Send
+from organseg_client.transports.region import Region
+
+__all__ = ["SMALLEST_INPUT_BYTES", "SMALLEST_OUTPUT_BYTES", "Regions"]
+
+SMALLEST_INPUT_BYTES = 1 << 20
+"""From how many bytes on an input goes through shared memory."""
+SMALLEST_OUTPUT_BYTES = 32 << 20
+"""From how many bytes on, at most, an output comes through shared memory."""
+
+_PROBE_BYTES = 4096
+_ALIGNMENT = 64
+_SIZE_STEP = 4 << 20
+"""Regions are multiples of this, so that requests of nearly the same size share them."""
+_MOST_IDLE_BYTES = 256 << 20
+_ASK_WITHIN_S = 2.0
+_REFUSALS = (AuthenticationError, ServerFaultError, InvalidInputError)
+"""What a server answers that has no shared memory to give, now and later."""
+_LOST = "shared memory region"
+"""What every message of the server about a region says."""
+
+
+@dataclass
+class _Plan:
+    """Where in one region the tensors of one request lie."""
+
+    inputs: dict[str, bytes] = field(default_factory=dict)
+    """The content of each input."""
+    outputs: dict[str, int] = field(default_factory=dict)
+    """The most bytes of each output."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the region that it takes."""
+        return sum(map(_aligned, [*map(len, self.inputs.values()), *self.outputs.values()]))
+
+    def lay_out(self, region: Region) -> dict[str, Slot]:
+        """A slot for each tensor, the inputs filled."""
+        sizes = {name: len(content) for name, content in self.inputs.items()} | self.outputs
+        slots, offset = {}, 0
+        for name, size in sizes.items():
+            slots[name] = Slot(region.name, offset, size, region.view(offset, size))
+            offset += _aligned(size)
+        for name, content in self.inputs.items():
+            slots[name].memory[:] = content
+        return slots
+
+
+class Regions:
+    """The regions that one transport shares with its server; several threads may use them.
+
+    Raises `InvalidInputError` where shared memory is required of a server elsewhere.
+    """
+
+    def __init__(
+        self,
+        mode: SharedMemory,
+        *,
+        is_loopback: bool,
+        make_region: Callable[[int], Region] = Region,
+    ) -> None:
+        if mode is SharedMemory.REQUIRED and not is_loopback:
+            raise InvalidInputError(
+                "wanted a server on this machine for shared memory, got the address of another; "
+                "use localhost, or SharedMemory.AUTO"
+            )
+        self._mode = mode
+        self._make_region = make_region
+        self._is_usable: bool | None = None if is_loopback else False
+        self._lock = threading.Lock()
+        self._idle: list[Region] = []
+        self._lent: set[Region] = set()
+        self._abandoned: list[Region] = []
+
+    def infer(self, request: InferenceRequest) -> Program[InferenceResponse]:
+        """Runs a model once, its large tensors through shared memory where that can be had."""
+        plan = self._plan(request)
+        if plan is None:
+            return (yield from programs.infer(request, request.deadline_s))
+        deadline = Deadline(request.deadline_s)
+        for is_last in (False, True):
+            region = yield from self._borrow(plan.size, deadline)
+            if region is None:
+                break
+            try:
+                return (yield from self._infer_in(region, plan, request, deadline))
+            except OrganSegError as error:
+                if _LOST not in str(error):
+                    raise
+                # A server that was started anew knows none of the regions any more.
+                self._abandon_idle()
+                if is_last and self._mode is SharedMemory.REQUIRED:
+                    raise
+        return (yield from programs.infer(request, deadline.remaining_s()))
+
+    def has_any(self) -> bool:
+        """Whether the server may hold a region."""
+        with self._lock:
+            return bool(self._idle or self._lent or self._abandoned)
+
+    def release(self, patience_s: float) -> Program[None]:
+        """Takes every region back; those that the server still works on within the patience.
+
+        For the end: requests that are under way have been cancelled.
+        """
+        self._is_usable = False
+        self._abandon_idle()
+        pause_s = waited_s = 0.0
+        while True:
+            is_reachable = yield from self._take_back(_ASK_WITHIN_S)
+            if not is_reachable or not self.has_any() or waited_s >= patience_s:
+                return
+            pause_s = min(0.5, max(0.01, 2 * pause_s))
+            yield Pause(pause_s)
+            waited_s += pause_s
+
+    def _plan(self, request: InferenceRequest) -> _Plan | None:
+        if self._mode is SharedMemory.OFF or self._is_usable is False:
+            return None
+        plan = _Plan()
+        for name, array in request.inputs.items():
+            if _length(array) >= SMALLEST_INPUT_BYTES:
+                plan.inputs[name] = messages.content_of(array)
+        for name in request.outputs:
+            size = request.output_bytes.get(name, 0)
+            if size >= SMALLEST_OUTPUT_BYTES:
+                plan.outputs[name] = size
+        return plan if plan.inputs or plan.outputs else None
+
+    def _infer_in(
+        self, region: Region, plan: _Plan, request: InferenceRequest, deadline: Deadline
+    ) -> Program[InferenceResponse]:
+        is_done = False
+        slots: dict[str, Slot] = {}
+        try:
+            slots = plan.lay_out(region)
+            deadline_s = deadline.remaining_s()
+            message = messages.infer_message(request, deadline_s, slots)
+            answer = yield Send("ModelInfer", message, deadline_s)
+            response = messages.read_response(answer, slots)
+            is_done = True
+        finally:
+            # Also where the program is closed, because its caller was cancelled.
+            for slot in slots.values():
+                slot.memory.release()
+            self._give_back(region, is_done=is_done)
+        return response
+
+    def _borrow(self, size: int, deadline: Deadline) -> Program[Region | None]:
+        """A region that the server has, for one request; None where it can have none."""
+        yield from self._take_back(min(_ASK_WITHIN_S, deadline.remaining_s()))
+        with self._lock:
+            fitting = [region for region in self._idle if region.size >= size]
+            if fitting:
+                region = min(fitting, key=lambda one: one.size)
+                self._idle.remove(region)
+                self._lent.add(region)
+                return region
+        if self._is_usable is None:
+            probe = yield from self._register(_PROBE_BYTES, deadline)
+            if probe is None:
+                return None
+            self._give_back(probe, is_done=False)
+            self._is_usable = True
+        return (yield from self._register(-(-size // _SIZE_STEP) * _SIZE_STEP, deadline))
+
+    def _register(self, size: int, deadline: Deadline) -> Program[Region | None]:
+        from tritonclient.grpc import service_pb2
+
+        try:
+            region = self._make_region(size)
+        except OSError as error:
+            self._refuse(f"this machine says: {error.strerror}", error)
+            return None
+        with self._lock:
+            self._lent.add(region)
+        is_registered = False
+        try:
+            message = service_pb2.SystemSharedMemoryRegisterRequest(
+                name=region.name, key=region.key, byte_size=size
+            )
+            yield Send("SystemSharedMemoryRegister", message, deadline.remaining_s())
+            is_registered = True
+        except OrganSegError as error:
+            if isinstance(error, _REFUSALS):
+                self._is_usable = False
+            self._refuse(f"the server did not take it: {error}", error)
+        finally:
+            # Both sides have it mapped, or never will: nothing is left behind by its name.
+            region.hide()
+            if not is_registered:
+                self._give_back(region, is_done=False)
+        return region if is_registered else None
+
+    def _refuse(self, words: str, error: Exception) -> None:
+        """Raises where shared memory is required, an error of the same kind."""
+        if self._mode is SharedMemory.REQUIRED:
+            kind = type(error) if isinstance(error, OrganSegError) else ServerFaultError
+            raise kind(
+                f"wanted memory shared with the server, {words}; allow it there (its key goes "
+                "into ApiKey), or use SharedMemory.AUTO, which does without"
+            ) from error
+
+    def _give_back(self, region: Region, *, is_done: bool) -> None:
+        with self._lock:
+            self._lent.discard(region)
+            idle_bytes = sum(one.size for one in self._idle)
+            if is_done and self._is_usable and idle_bytes + region.size <= _MOST_IDLE_BYTES:
+                self._idle.append(region)
+            else:
+                self._abandoned.append(region)
+                region.close()
+
+    def _abandon_idle(self) -> None:
+        with self._lock:
+            idle, self._idle = self._idle, []
+            self._abandoned += idle
+        for region in idle:
+            region.close()
+
+    def _take_back(self, deadline_s: float) -> Program[bool]:
+        """Asks the server once to let go of what is not used again; whether it could be asked."""
+        from tritonclient.grpc import service_pb2
+
+        with self._lock:
+            abandoned = tuple(self._abandoned)
+        for region in abandoned:
+            message = service_pb2.SystemSharedMemoryUnregisterRequest(name=region.name)
+            try:
+                yield Send("SystemSharedMemoryUnregister", message, deadline_s)
+            except (AuthenticationError, ServerFaultError):
+                # In use: a request that nobody waits for any more is still at work.
+                continue
+            except OrganSegError:
+                return False
+            with self._lock:
+                # Another thread may have asked as well.
+                if region in self._abandoned:
+                    self._abandoned.remove(region)
+        return True
+
+
+def _length(array: Any) -> int:
+    """The bytes of a tensor's values."""
+    if array.dtype.kind != "O":
+        return int(array.nbytes)
+    return sum(len(element) for element in array.flat)
+
+
+def _aligned(size: int) -> int:
+    return -(-size // _ALIGNMENT) * _ALIGNMENT
