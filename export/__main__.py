@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 
 from export.language_model_options import add_options, chosen_language_model
 from export.source_options import add_source_options, read_parts
-from organseg.contract import PRESETS, Platform, preset_by_name
+from organseg.contract import PRESETS, Explanations, Platform, preset_by_name
 from organseg.errors import OrganSegError, ReleaseError
 
 _EPILOG = """\
@@ -177,6 +177,7 @@ def _export(options: argparse.Namespace) -> None:
         timing_cache=options.timing_cache,
         steps=Steps(options.steps or options.out.parent / ".export-steps", progress),
         sources=sources,
+        explanations=Explanations(options.explanations),
     )
     for name in dict.fromkeys(record.graph for record in records):
         worst = np.max([each.max_difference for each in records if each.graph == name])

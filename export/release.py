@@ -25,7 +25,7 @@ from export.acceptance import Acceptance, accept, require_acceptance
 from export.engines import Target, load_engine_alone
 from export.facts import release_facts
 from export.graph_steps import GRAPH_FILE, PARITY_FILE, engine_step, graph_step
-from export.language_model import served_as, stored_type
+from export.language_model import put_base_weights, served_as, stored_type
 from export.parity import BATCHES, Parity, cpu_sessions, require_parity
 from export.precision import Precision
 from export.progress import Progress
@@ -34,6 +34,8 @@ from export.steps import RECORD_FILE, Steps, passing_folder, tool_versions
 from organseg.contract import (
     CONTRACT_VERSION,
     ENSEMBLE_NAME,
+    EXPLAIN_NAME,
+    Explanations,
     Fact,
     LanguageModel,
     Model,
@@ -42,7 +44,7 @@ from organseg.contract import (
     Preset,
     default_weights,
     graph_stages,
-    models_of,
+    served_models,
 )
 from organseg.contract.checker import check_graph
 from organseg.contract.pbtxt import render_configs, warm_up_files
@@ -75,6 +77,7 @@ def write_release(
     timing_cache: Path | None = None,
     steps: Steps | None = None,
     sources: Sequence[Mapping[str, Any]] = (),
+    explanations: Explanations = Explanations.INCLUDE,
 ) -> list[Parity]:
     """Exports a checkpoint as a release.
 
@@ -93,6 +96,7 @@ def write_release(
         timing_cache: a file that keeps TensorRT's measured kernel times between builds.
         steps: where what each step makes is kept for the next export; by default nothing is.
         sources: where the parts of the checkpoint came from, for the manifest.
+        explanations: whether the model that writes answers out is part of it.
 
     Returns:
         The comparisons of graphs with torch; they are in the manifest too.
@@ -113,10 +117,17 @@ def write_release(
     with _assembled(out) as folder:
         steps = steps or Steps(folder.parent / "steps", progress)
         models = folder / MODELS_FOLDER
+        with progress.step("write configs"):
+            _write_configs(models, preset, platform, served, facts, explanations)
+        if explanations is Explanations.INCLUDE:
+            # Before the merge, which is in place.
+            put_base_weights(
+                checkpoint.organ_seg.vision_language,
+                models / EXPLAIN_NAME / VERSION_FOLDER,
+                stored_type(language_model),
+            )
         with progress.step("merge LoRA"):
             merge_adapter(checkpoint.organ_seg.vision_language)
-        with progress.step("write configs"):
-            _write_configs(models, preset, platform, served, facts)
         language_sha256 = weights_sha256(checkpoint.organ_seg.vision_language)
         _put_language_model(steps, checkpoint, language_sha256, models, stored_type(language_model))
         checkpoint.cache.save(models / "gate" / VERSION_FOLDER / context_cache.FILE_NAME)
@@ -152,6 +163,7 @@ def write_release(
                 precision=precision.value,
                 language_model=served.weights.value,
                 placement=served.placement.value,
+                explanations=explanations.value,
                 acceptance=asdict(accepted) if accepted else {},
                 below_bar=below_bar,
                 tools=tool_versions(),
@@ -235,9 +247,11 @@ def _write_configs(
     platform: Platform,
     language_model: LanguageModel | None = None,
     facts: Mapping[Fact, str] | None = None,
+    explanations: Explanations = Explanations.INCLUDE,
 ) -> None:
-    stages = {model.name: model for model in models_of(preset)}
-    for name, text in render_configs(preset, platform, language_model, facts).items():
+    stages = {model.name: model for model in served_models(preset)}
+    configs = render_configs(preset, platform, language_model, facts, explanations)
+    for name, text in configs.items():
         version_folder = models / name / VERSION_FOLDER
         version_folder.mkdir(parents=True)
         (models / name / "config.pbtxt").write_text(text, encoding="utf-8")

@@ -16,6 +16,7 @@ OrganSegError
 ├── TrainingDivergedError      the loss of a training run is no longer a number
 ├── ServerError                a Triton server answered, but not with a result
 │   ├── ServerStartError       the embedded server could not be started
+│   ├── NotServedError         its release leaves out what was asked for
 │   ├── ServerBusyError        queue full, queue timeout, shutting down: worth a retry
 │   └── ServerFaultError       the server failed inside; its own words are in the message
 │       └── StageDeadError     a stage's process has died: worth a retry on another server
@@ -39,6 +40,7 @@ __all__ = [
     "EngineError",
     "ImageError",
     "InvalidInputError",
+    "NotServedError",
     "NothingSegmentedError",
     "OrganSegError",
     "QuestionError",
@@ -120,6 +122,10 @@ class ServerError(OrganSegError):
 
 class ServerStartError(ServerError):
     """The embedded server could not be started; the message names the remedy."""
+
+
+class NotServedError(ServerError):
+    """The server's release leaves out what was asked for; another release may have it."""
 
 
 class ServerBusyError(ServerError):

@@ -12,7 +12,7 @@ and every error that they raise. Imports numpy, Pillow and, with the first conne
 tritonclient; never torch.
 """
 
-from organseg.contract import Verdict
+from organseg.contract import Finish, Verdict
 from organseg.errors import (
     AuthenticationError,
     ContractError,
@@ -20,6 +20,7 @@ from organseg.errors import (
     ImageError,
     InvalidInputError,
     NothingSegmentedError,
+    NotServedError,
     OrganSegError,
     QuestionError,
     ServerBusyError,
@@ -35,6 +36,7 @@ from organseg_client.capabilities import Capabilities, OrganCapability, ReleaseF
 from organseg_client.client import OrganSegClient
 from organseg_client.core.addresses import DEFAULT_URL
 from organseg_client.deadline import DEFAULT_DEADLINE_S
+from organseg_client.explanation import AsyncExplanation, Explanation
 from organseg_client.health import Health, HealthState, ServerHealth
 from organseg_client.images import ImageInput, SentImage
 from organseg_client.options import ApiKey, ConnectionOptions, RetryPolicy, SharedMemory, Tls
@@ -66,6 +68,7 @@ __all__ = [
     "DEFAULT_DEADLINE_S",
     "DEFAULT_URL",
     "ApiKey",
+    "AsyncExplanation",
     "AsyncGrpcTransport",
     "AsyncOrganSegClient",
     "AsyncResponseStream",
@@ -75,7 +78,9 @@ __all__ = [
     "ConnectionOptions",
     "ContractError",
     "DeadlineExceededError",
+    "Explanation",
     "FailurePolicy",
+    "Finish",
     "GrpcTransport",
     "Health",
     "HealthState",
@@ -86,6 +91,7 @@ __all__ = [
     "InvalidInputError",
     "ModelConfig",
     "ModelStatistics",
+    "NotServedError",
     "NothingSegmentedError",
     "OrganAnswer",
     "OrganCapability",

@@ -13,12 +13,15 @@ from organseg_client.core import every_server, many, segment, volume
 from organseg_client.core.addresses import DEFAULT_URL, addresses, connecting, transports
 from organseg_client.core.capabilities import capabilities
 from organseg_client.core.drive_aio import AsyncDriver, AsyncIteration
+from organseg_client.core.explain import explain
 from organseg_client.core.session import Session
 from organseg_client.deadline import DEFAULT_DEADLINE_S
+from organseg_client.explanation import AsyncExplanation
 from organseg_client.health import Health
 from organseg_client.images import ImageInput
 from organseg_client.options import ConnectionOptions
 from organseg_client.outcome import Outcome, SegmentRequest
+from organseg_client.request import new_request_id
 from organseg_client.result import SegmentationResult
 from organseg_client.statistics import Statistics
 from organseg_client.transport import AsyncTransport
@@ -129,6 +132,24 @@ class AsyncOrganSegClient:
                 on_failure,
             )
         )
+
+    def explain(
+        self,
+        image: ImageInput,
+        question: str | bytes,
+        *,
+        result: SegmentationResult | None = None,
+        max_tokens: int | None = None,
+        window: Sequence[float] | NDArray[Any] | None = None,
+        slice_index: int | None = None,
+        deadline_s: float | None = None,
+        request_id: str | None = None,
+    ) -> AsyncExplanation:
+        """As `OrganSegClient.explain`, for `async with` and `async for`; begins when it is used."""
+        identity = new_request_id(request_id)
+        asked = SegmentRequest(image, question, window, slice_index, identity)
+        steps = explain(self._session, asked, result, max_tokens, deadline_s)
+        return AsyncExplanation(self._driver.iterate(steps), identity)
 
     async def capabilities(self, deadline_s: float | None = None) -> Capabilities:
         """As `OrganSegClient.capabilities`."""

@@ -13,12 +13,15 @@ from organseg_client.core import every_server, many, segment, volume
 from organseg_client.core.addresses import DEFAULT_URL, addresses, connecting, transports
 from organseg_client.core.capabilities import capabilities
 from organseg_client.core.drive import Driver, Iteration
+from organseg_client.core.explain import explain
 from organseg_client.core.session import Session
 from organseg_client.deadline import DEFAULT_DEADLINE_S
+from organseg_client.explanation import Explanation
 from organseg_client.health import Health
 from organseg_client.images import ImageInput
 from organseg_client.options import ConnectionOptions
 from organseg_client.outcome import Outcome, SegmentRequest
+from organseg_client.request import new_request_id
 from organseg_client.result import SegmentationResult
 from organseg_client.statistics import Statistics
 from organseg_client.transport import Transport
@@ -207,6 +210,42 @@ class OrganSegClient:
                 on_failure,
             )
         )
+
+    def explain(
+        self,
+        image: ImageInput,
+        question: str | bytes,
+        *,
+        result: SegmentationResult | None = None,
+        max_tokens: int | None = None,
+        window: Sequence[float] | NDArray[Any] | None = None,
+        slice_index: int | None = None,
+        deadline_s: float | None = None,
+        request_id: str | None = None,
+    ) -> Explanation:
+        """The answer in words, in the paper's format, piece by piece as the server writes it.
+
+        Letter and segmentation lines are those of the result; only the explanation between them
+        is the language model's, which goes on from a sentence that states the verdict.
+
+        Args:
+            image: as `segment` takes it; not read where a result is given, which holds its own.
+            question: as `segment` takes it.
+            result: what `segment` answered to this question; None to ask it first.
+            max_tokens: most tokens that the model may write; None for the server's default.
+            window: as `segment` takes it; of no meaning where a result is given.
+            slice_index: the same.
+            deadline_s: seconds for all of it, `segment` included; None for the client's.
+            request_id: the id for the server's logs; None for a random one.
+
+        Raises:
+            NotServedError: while it is read, where the server's release leaves explanations out.
+            the errors of `segment`: at once where `segment` is asked first.
+        """
+        identity = new_request_id(request_id)
+        asked = SegmentRequest(image, question, window, slice_index, identity)
+        steps = explain(self._session, asked, result, max_tokens, deadline_s)
+        return Explanation(self._driver.iterate(steps), identity)
 
     def capabilities(self, deadline_s: float | None = None) -> Capabilities:
         """What can be asked, and which release of what, under which terms, answers.

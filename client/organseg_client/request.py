@@ -10,39 +10,81 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from organseg.contract import CONTRACT_PARAMETER, CONTRACT_VERSION, ENSEMBLE_NAME
+from organseg.contract import (
+    CONTRACT_PARAMETER,
+    CONTRACT_VERSION,
+    ENSEMBLE_NAME,
+    EXPLAIN_NAME,
+    Tensor,
+)
 from organseg.errors import InvalidInputError, QuestionError
 from organseg.imaging.decoding import stored_size_hw
 from organseg.questions import read_question
 from organseg_client.images import SentImage
-from organseg_client.tensors import IMAGE, MASKS, QUERY, RECEIVED, WINDOW
+from organseg_client.result import SegmentationResult
+from organseg_client.tensors import (
+    BOXES,
+    EXPLAINED,
+    IMAGE,
+    MASKS,
+    MAX_TOKENS,
+    ORGAN_IDS,
+    QUERY,
+    RECEIVED,
+    VERDICTS,
+    WINDOW,
+)
 from organseg_client.transport import InferenceRequest
 
-__all__ = ["build_request", "encode_question", "new_request_id"]
+__all__ = ["build_explanation_request", "build_request", "encode_question", "new_request_id"]
 
 _LONGEST_REQUEST_ID = 128
+
+_PARAMETERS: Mapping[str, str] = {CONTRACT_PARAMETER: CONTRACT_VERSION}
 
 
 def build_request(
     image: SentImage, question: bytes, deadline_s: float, request_id: str
 ) -> InferenceRequest:
     """The request of one image and one question to the ensemble, batch of 1."""
-    inputs: dict[str, NDArray[Any]] = {
-        IMAGE.name: _text(image.content),
-        QUERY.name: _text(question),
-    }
-    if image.window is not None:
-        inputs[WINDOW.name] = np.array([image.window], dtype=WINDOW.dtype.numpy)
-    parameters: Mapping[str, str] = {CONTRACT_PARAMETER: CONTRACT_VERSION}
     return InferenceRequest(
         model_name=ENSEMBLE_NAME,
-        inputs=inputs,
+        inputs=_image_and_question(image, question),
         # Always all of them: servers that cache responses key them by input alone.
         outputs=tuple(tensor.name for tensor in RECEIVED),
-        parameters=parameters,
+        parameters=_PARAMETERS,
         request_id=request_id,
         deadline_s=deadline_s,
         output_bytes=_largest_masks(image),
+    )
+
+
+def build_explanation_request(
+    result: SegmentationResult,
+    question: bytes,
+    max_tokens: int | None,
+    deadline_s: float,
+    request_id: str,
+) -> InferenceRequest:
+    """The request for an answer in words: what the ensemble was sent, and what it answered."""
+    inputs = _image_and_question(result.image, question)
+    verdicts = [organ.verdict.value.encode() for organ in result.organs]
+    answered: list[tuple[Tensor, Any]] = [
+        (ORGAN_IDS, [organ.id for organ in result.organs]),
+        (VERDICTS, verdicts),
+        (BOXES, result.boxes),
+    ]
+    if max_tokens is not None:
+        answered.append((MAX_TOKENS, [max_tokens]))
+    for tensor, values in answered:
+        inputs[tensor.name] = np.array([values], dtype=tensor.dtype.numpy)
+    return InferenceRequest(
+        model_name=EXPLAIN_NAME,
+        inputs=inputs,
+        outputs=tuple(tensor.name for tensor in EXPLAINED),
+        parameters=_PARAMETERS,
+        request_id=request_id,
+        deadline_s=deadline_s,
     )
 
 
@@ -99,6 +141,16 @@ def _largest_masks(image: SentImage) -> Mapping[str, int]:
         return {}
     most = MASKS.axes[0].max
     return {MASKS.name: most * math.prod(size_hw) * MASKS.dtype.numpy.itemsize}
+
+
+def _image_and_question(image: SentImage, question: bytes) -> dict[str, NDArray[Any]]:
+    inputs: dict[str, NDArray[Any]] = {
+        IMAGE.name: _text(image.content),
+        QUERY.name: _text(question),
+    }
+    if image.window is not None:
+        inputs[WINDOW.name] = np.array([image.window], dtype=WINDOW.dtype.numpy)
+    return inputs
 
 
 def _text(content: bytes) -> NDArray[Any]:

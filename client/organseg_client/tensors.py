@@ -6,12 +6,15 @@ tensor that the contract renames or drops makes this module fail at import.
 
 from __future__ import annotations
 
-from organseg.contract import TINY, Tensor, ensemble_tensors
+from organseg.contract import TINY, Tensor, ensemble_tensors, explanation_model
 
 __all__ = [
     "BOXES",
+    "EXPLAINED",
+    "FINISH",
     "IMAGE",
     "MASKS",
+    "MAX_TOKENS",
     "ORGAN_IDS",
     "PRESENCE",
     "QUALITY",
@@ -19,6 +22,7 @@ __all__ = [
     "RECEIVED",
     "SENT",
     "SIMILARITY",
+    "TEXT",
     "VERDICTS",
     "WINDOW",
 ]
@@ -26,7 +30,13 @@ __all__ = [
 SENT, RECEIVED = ensemble_tensors(TINY)
 """All tensors that a request may carry, and all that a response carries."""
 
+EXPLAINED = explanation_model(TINY).outputs
+"""All tensors that a piece of an explanation carries."""
+
 _BY_NAME: dict[str, Tensor] = {tensor.name: tensor for tensor in (*SENT, *RECEIVED)}
+_OF_EXPLANATIONS: dict[str, Tensor] = {
+    tensor.name: tensor for tensor in (*explanation_model(TINY).inputs, *EXPLAINED)
+}
 
 IMAGE = _BY_NAME["IMAGE"]
 QUERY = _BY_NAME["QUERY"]
@@ -39,3 +49,7 @@ BOXES = _BY_NAME["BOXES"]
 QUALITY = _BY_NAME["QUALITY"]
 SIMILARITY = _BY_NAME["SIMILARITY"]
 PRESENCE = _BY_NAME["PRESENCE"]
+
+MAX_TOKENS = _OF_EXPLANATIONS["MAX_TOKENS"]
+TEXT = _OF_EXPLANATIONS["TEXT"]
+FINISH = _OF_EXPLANATIONS["FINISH"]

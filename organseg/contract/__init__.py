@@ -5,7 +5,22 @@ Everything that speaks of a tensor (Triton configs, ONNX axes, TensorRT profiles
 """
 
 from organseg.contract.cpu_engines import CpuEngine
-from organseg.contract.deployment import Platform, StageDeployment, deployment_of
+from organseg.contract.deployment import (
+    Loading,
+    Platform,
+    StageDeployment,
+    deployment_of,
+    loading_in,
+)
+from organseg.contract.explanation import (
+    DEFAULT_TOKENS,
+    MOST_TOKENS,
+    Explanations,
+    Finish,
+    explanation_model,
+    model_of,
+    served_models,
+)
 from organseg.contract.facts import INTENDED_USE, LICENCE, SAMPLE_QUESTION, Fact
 from organseg.contract.language_model import (
     LanguageModel,
@@ -21,7 +36,6 @@ from organseg.contract.models import (
     ModelKind,
     ensemble_tensors,
     graph_stages,
-    model_of,
     models_of,
 )
 from organseg.contract.presets import LLAVA_MED_7B, MEDSAM, PRESETS, TINY, Preset, preset_by_name
@@ -32,12 +46,14 @@ from organseg.contract.version import CONTRACT_PARAMETER, CONTRACT_VERSION
 __all__ = [
     "CONTRACT_PARAMETER",
     "CONTRACT_VERSION",
+    "DEFAULT_TOKENS",
     "ENSEMBLE_NAME",
     "EXPLAIN_NAME",
     "INTENDED_USE",
     "LICENCE",
     "LLAVA_MED_7B",
     "MEDSAM",
+    "MOST_TOKENS",
     "PADDING",
     "PRESETS",
     "PROMPT_COUNTS",
@@ -46,9 +62,12 @@ __all__ = [
     "Axis",
     "CpuEngine",
     "DataType",
+    "Explanations",
     "Fact",
+    "Finish",
     "LanguageModel",
     "LanguageModelWeights",
+    "Loading",
     "Model",
     "ModelKind",
     "Placement",
@@ -60,11 +79,14 @@ __all__ = [
     "default_weights",
     "deployment_of",
     "ensemble_tensors",
+    "explanation_model",
     "graph_stages",
     "language_model_in",
+    "loading_in",
     "model_of",
     "models_of",
     "padded_count",
     "preset_by_name",
+    "served_models",
     "summarise",
 ]

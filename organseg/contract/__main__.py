@@ -8,8 +8,8 @@ from pathlib import Path
 
 from organseg.contract.deployment import Platform
 from organseg.contract.documentation import render_documentation
+from organseg.contract.explanation import served_models
 from organseg.contract.memory_page import render_memory
-from organseg.contract.models import models_of
 from organseg.contract.pbtxt import render_configs, warm_up_files
 from organseg.contract.presets import LLAVA_MED_7B, TINY
 
@@ -25,7 +25,7 @@ def rendered_files() -> dict[str, bytes]:
         f"model_repository/{name}/config.pbtxt": text.encode()
         for name, text in render_configs(TINY, Platform.PYTHON).items()
     }
-    for model in models_of(TINY):
+    for model in served_models(TINY):
         for path, content in warm_up_files(TINY, Platform.PYTHON, model).items():
             files[f"model_repository/{model.name}/{path}"] = content
     for preset, platform in GOLDENS:

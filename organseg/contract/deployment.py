@@ -6,12 +6,13 @@ a request share the machine: one thread for each branch, so nothing is oversubsc
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 
 from organseg.contract.cpu_engines import CpuEngine, engines_of
 from organseg.contract.language_model import LanguageModel, Placement, default_weights
-from organseg.contract.models import Model, ModelKind
+from organseg.contract.models import EXPLAIN_NAME, Model, ModelKind
 from organseg.contract.presets import MEDSAM, Preset
 from organseg.errors import ContractError
 
@@ -37,6 +38,29 @@ class Platform(Enum):
         return "model.plan" if self is Platform.TENSORRT else "model.onnx"
 
 
+class Loading(Enum):
+    """When a stage reads its weights."""
+
+    AT_START = "at_start"
+    """Before the server is ready, so that the first request is as fast as the next."""
+    ON_FIRST_REQUEST = "on_first_request"
+    """When they are first needed, so that a server that nobody asks pays nothing."""
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """What the stage's config says of it; nothing for the usual way."""
+        return {} if self is Loading.AT_START else {LOADING_PARAMETER: self.value}
+
+
+def loading_in(parameters: Mapping[str, str]) -> Loading:
+    """What a stage's config says of its loading."""
+    return Loading(parameters.get(LOADING_PARAMETER, Loading.AT_START.value))
+
+
+LOADING_PARAMETER = "loading"
+"""The parameter of a stage's config that says when weights are read."""
+
+
 @dataclass(frozen=True)
 class StageDeployment:
     """How one stage is deployed."""
@@ -60,6 +84,8 @@ class StageDeployment:
     """How the language model is kept, for the stage that has it."""
     engines: tuple[CpuEngine, ...] = ()
     """What may run the stage's graph on a CPU, best first; none where Triton or Python runs it."""
+    loading: Loading = Loading.AT_START
+    """When the weights are read."""
 
     @property
     def spreads(self) -> bool:
@@ -106,6 +132,8 @@ def deployment_of(
     stage = _CPU_STAGE
     if full_size_on_cpu:
         stage = replace(stage, queue_timeout_microseconds=PATIENT_QUEUE_TIMEOUT_MICROSECONDS)
+    if model.name == EXPLAIN_NAME:
+        return _explaining(stage, platform, language_model)
     heavy = model.kind is ModelKind.GRAPH or model.name == "llava_med"
     if not heavy:
         # On a GPU machine the cores are many and decoding must keep up with the engines.
@@ -113,13 +141,7 @@ def deployment_of(
         return replace(stage, instances=copies)
     stage = replace(stage, joins_requests=True, warm_up=True)
     if model.name == "llava_med":
-        chosen = language_model or LanguageModel(default_weights(on_gpu=platform.has_gpu))
-        stage = replace(stage, language_model=chosen)
-        if stage.spreads and not platform.has_gpu:
-            raise ContractError(
-                f"wanted a platform with GPUs to spread the language model over, got "
-                f"{platform.value}: choose another platform, or place it on one"
-            )
+        stage = _with_language_model(stage, platform, language_model)
     if platform.has_gpu:
         return replace(stage, queue_delay_microseconds=1_000, on_gpu=True)
     both_cores = model.name == "mask_decoder" or (
@@ -131,3 +153,29 @@ def deployment_of(
         queue_delay_microseconds=2_000,
         engines=engines_of(preset, model),
     )
+
+
+def _explaining(
+    stage: StageDeployment, platform: Platform, language_model: LanguageModel | None
+) -> StageDeployment:
+    """The row of the model beside the flow: one instance, one thread, one request at a time.
+
+    On a CPU it reads its weights when it is first asked. On a GPU it takes its room at once: a
+    first question must not find it taken, and gigabytes are not read while somebody waits.
+    """
+    stage = _with_language_model(stage, platform, language_model)
+    loading = Loading.AT_START if platform.has_gpu else Loading.ON_FIRST_REQUEST
+    return replace(stage, on_gpu=platform.has_gpu, loading=loading)
+
+
+def _with_language_model(
+    stage: StageDeployment, platform: Platform, language_model: LanguageModel | None
+) -> StageDeployment:
+    chosen = language_model or LanguageModel(default_weights(on_gpu=platform.has_gpu))
+    stage = replace(stage, language_model=chosen)
+    if stage.spreads and not platform.has_gpu:
+        raise ContractError(
+            f"wanted a platform with GPUs to spread the language model over, got "
+            f"{platform.value}: choose another platform, or place it on one"
+        )
+    return stage

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from organseg.contract.deployment import Platform, deployment_of
+from organseg.contract.deployment import Platform, StageDeployment, deployment_of
+from organseg.contract.explanation import served_models
 from organseg.contract.facts import Fact
-from organseg.contract.models import ENSEMBLE_NAME, ensemble_tensors, models_of
+from organseg.contract.language_model import LanguageModelWeights
+from organseg.contract.memory import stage_weight_bytes
+from organseg.contract.models import ENSEMBLE_NAME, EXPLAIN_NAME, Model, ensemble_tensors
 from organseg.contract.presets import PRESETS, TINY, Preset
 from organseg.contract.tensors import Tensor
 from organseg.contract.verdicts import PROMPT_COUNTS, Verdict
@@ -20,8 +23,10 @@ Contract version `{version}`. Sizes below are the `tiny` preset's; other presets
 numbers of the static axes alone. Every tensor has a batch axis in front, which is 1 in a
 request (one request is one image and one question); `a..b` is a dynamic axis.
 
-Triton runs the models in the order of this page. `image_encoder` and `llava_med` run side by
-side. A tensor flows from the model that writes it to every model that reads it, under one name.
+Triton runs the models of the flow in the order of this page. `image_encoder` and `llava_med` run
+side by side. A tensor flows from the model that writes it to every model that reads it, under one
+name. `{beside}`, the last, stands beside the flow: it is called by itself, in a stream,
+with what the ensemble was given and what it answered, and a release may leave it out.
 """
 
 
@@ -29,7 +34,7 @@ def render_documentation() -> str:
     """The whole page as Markdown, ending in a newline."""
     inputs, outputs = ensemble_tensors(TINY)
     parts = [
-        _INTRODUCTION.format(version=CONTRACT_VERSION),
+        _INTRODUCTION.format(version=CONTRACT_VERSION, beside=EXPLAIN_NAME),
         f"## `{ENSEMBLE_NAME}`: what a client sends and receives\n",
         _tensor_table("sent", inputs),
         _tensor_table("received", outputs),
@@ -49,7 +54,7 @@ def render_documentation() -> str:
         f"Inside the flow the number of prompts K is padded to one of "
         f"{', '.join(map(str, PROMPT_COUNTS))}; padding has organ id and verdict code 0.\n",
     ]
-    for model in models_of(TINY):
+    for model in served_models(TINY):
         parts += [
             f"## `{model.name}`\n",
             f"{model.doc} ({model.kind.value})\n",
@@ -79,19 +84,27 @@ def _tensor_table(role: str, tensors: Iterable[Tensor]) -> str:
 def _deployment_table(preset: Preset) -> str:
     lines = [
         f"### `{preset.name}`: at most {preset.max_batch} requests a batch\n",
-        "| model | platform | placed on | engines, best first | weights | instances | threads "
-        "| waits for company | rejects after |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| model | platform | placed on | engines, best first | weights | their memory | read "
+        "| instances | threads | waits for company | rejects after |",
+        "|---|---|---|---|---|--:|---|---|---|---|---|",
     ]
-    for model in models_of(preset):
+    for model in served_models(preset):
         for platform in Platform:
             row = deployment_of(preset, platform, model)
             lines.append(
                 f"| {model.name} | {platform.value} | {'GPU' if row.on_gpu else 'CPU'} "
                 f"| {', '.join(engine.value for engine in row.engines)} "
                 f"| {row.language_model.weights.value if row.language_model else ''} "
+                f"| {_weights(preset, model, row)} "
                 f"| {row.instances} | {row.threads} "
                 f"| {row.queue_delay_microseconds / 1000:g} ms "
                 f"| {row.queue_timeout_microseconds / 1e6:g} s |"
             )
     return "\n".join([*lines, ""])
+
+
+def _weights(preset: Preset, model: Model, row: StageDeployment) -> str:
+    """The memory that a model's weights take, and when they are read, as two cells."""
+    kept = row.language_model.weights if row.language_model else LanguageModelWeights.FP32
+    size = stage_weight_bytes(preset, model.name, kept)
+    return f"{size / 2**20:,.0f} MiB | {row.loading.value.replace('_', ' ')}" if size else " | "

@@ -11,7 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil
 
+from organseg.contract.explanation import MOST_TOKENS, Explanations
 from organseg.contract.language_model import LanguageModelWeights
+from organseg.contract.models import EXPLAIN_NAME
 from organseg.contract.parameters import (
     decoder_linears,
     embedding_parameters,
@@ -37,7 +39,9 @@ CONTEXT_BYTES = 512 << 20
 """What a process takes of a GPU before it has a model: CUDA's context and its libraries' rooms. An
 assumption: it differs by driver and GPU."""
 PROCESSES = 2
-"""The server with its engines, and the language model's own."""
+"""The server with its engines, and the language model's own; that of explanations comes on top."""
+OPENING_TOKENS = 256
+"""Room for an explained answer's written beginning, which all 13 organs do not fill."""
 USABLE = 0.9
 """The share of a card's nominal memory that is planned with: error correction, the driver and
 fragments take the rest."""
@@ -85,7 +89,13 @@ class Part:
     """What it takes beside for every request of a batch."""
 
 
-def budget(preset: Preset, weights: LanguageModelWeights, *, gpus: int = 1) -> tuple[Part, ...]:
+def budget(
+    preset: Preset,
+    weights: LanguageModelWeights,
+    *,
+    gpus: int = 1,
+    explanations: Explanations = Explanations.LEAVE_OUT,
+) -> tuple[Part, ...]:
     """The parts of one GPU's memory.
 
     Args:
@@ -93,12 +103,12 @@ def budget(preset: Preset, weights: LanguageModelWeights, *, gpus: int = 1) -> t
         weights: what the language model is kept in.
         gpus: how many GPUs the language model is spread over. Each has an even share of it, and
             one part that could not be divided; the other stages have an instance on each.
+        explanations: whether the release has the model that explains, spread as the other is.
     """
     size = preset.vision_language
-    blocks, rest, tower = _language_weights(size, weights)
-    share = (blocks + rest) // gpus + (embedding_parameters(size) * _width(weights) * (gpus > 1))
-    widened = _widest_linear(size) * _width(weights) if weights.is_quantised else 0
-    return (
+    share, tower = _share_and_tower(size, weights, gpus)
+    widened = _widened(size, weights)
+    parts = (
         Part("language model, weights", share, 0),
         Part("vision tower and projector, weights", tower, 0),
         Part("language model, activations", widened, language_activations(size, weights)),
@@ -120,6 +130,40 @@ def budget(preset: Preset, weights: LanguageModelWeights, *, gpus: int = 1) -> t
         ),
         Part("CUDA contexts", PROCESSES * CONTEXT_BYTES, 0),
     )
+    if explanations is Explanations.LEAVE_OUT:
+        return parts
+    return (*parts, *explanation_parts(preset, weights, gpus=gpus))
+
+
+def explanation_parts(
+    preset: Preset, weights: LanguageModelWeights, *, gpus: int = 1
+) -> tuple[Part, ...]:
+    """What explanations take of one GPU: a second model that answers one request at a time."""
+    size = preset.vision_language
+    share, tower = _share_and_tower(size, weights, gpus)
+    tokens = size.max_tokens + OPENING_TOKENS + MOST_TOKENS
+    at_work = key_value_bytes(size, weights, tokens) + language_activations(size, weights)
+    at_work += tower_activations(size, weights) + _widened(size, weights)
+    return (
+        Part("explanations, weights", share + tower + _own_head(size, weights), 0),
+        Part("explanations, keys, values and activations", at_work, 0),
+        Part("explanations, CUDA context", CONTEXT_BYTES, 0),
+    )
+
+
+def stage_weight_bytes(preset: Preset, name: str, weights: LanguageModelWeights) -> int:
+    """What a model's weights take where it runs, whole; 0 for one that has none."""
+    size = preset.vision_language
+    graphs = {
+        "image_encoder": image_encoder_parameters(preset.segmenter),
+        "mask_decoder": mask_decoder_parameters(preset.segmenter),
+        "extractors": extractor_parameters(preset.extractors, size),
+    }
+    if name == "llava_med":
+        return kept_weight_bytes(size, weights)
+    if name == EXPLAIN_NAME:
+        return kept_weight_bytes(size, weights) + _own_head(size, weights)
+    return graphs.get(name, 0) * GRAPH_BYTES
 
 
 def total_bytes(parts: tuple[Part, ...], batch: int) -> int:
@@ -128,10 +172,15 @@ def total_bytes(parts: tuple[Part, ...], batch: int) -> int:
 
 
 def largest_batch(
-    preset: Preset, weights: LanguageModelWeights, gpu: GpuClass, *, gpus: int = 1
+    preset: Preset,
+    weights: LanguageModelWeights,
+    gpu: GpuClass,
+    *,
+    gpus: int = 1,
+    explanations: Explanations = Explanations.LEAVE_OUT,
 ) -> int:
     """The most requests, up to the preset's limit, whose batch fits; 0 where none does."""
-    parts = budget(preset, weights, gpus=gpus)
+    parts = budget(preset, weights, gpus=gpus, explanations=explanations)
     room = gpu.usable_bytes - total_bytes(parts, 0)
     each = sum(part.request_bytes for part in parts)
     return max(0, min(preset.max_batch, room // each))
@@ -145,17 +194,16 @@ def kept_weight_bytes(size: VisionLanguageSize, weights: LanguageModelWeights) -
 def host_bytes(size: VisionLanguageSize, weights: LanguageModelWeights) -> int:
     """What loading takes of the host's memory: all weights, not yet quantised, head included."""
     unquantised = LanguageModelWeights.FP16 if weights.is_quantised else weights
-    head = embedding_parameters(size) * _width(weights)
-    return kept_weight_bytes(size, unquantised) + (0 if size.tied_embeddings else head)
+    return kept_weight_bytes(size, unquantised) + _own_head(size, weights)
 
 
-def key_value_bytes(size: VisionLanguageSize, weights: LanguageModelWeights) -> int:
-    """Keys and values of the longest prompt, were they kept: 2 L T D k / h numbers.
+def key_value_bytes(size: VisionLanguageSize, weights: LanguageModelWeights, tokens: int) -> int:
+    """Keys and values of so many tokens: 2 L T D k / h numbers.
 
-    Prefill keeps none, so no budget has them.
+    The flow's prefill keeps none; an explanation keeps those of its prompt and of its words.
     """
     grouped = size.width * size.key_value_heads // size.heads
-    return 2 * size.depth * size.max_tokens * grouped * _width(weights)
+    return 2 * size.depth * tokens * grouped * _width(weights)
 
 
 def language_activations(size: VisionLanguageSize, weights: LanguageModelWeights) -> int:
@@ -218,6 +266,24 @@ def _language_weights(
     rest = (embedding_parameters(size) + norm_parameters(size)) * width
     tower = (tower_parameters(size) + projector_parameters(size)) * width
     return size.depth * linears, rest, tower
+
+
+def _share_and_tower(
+    size: VisionLanguageSize, weights: LanguageModelWeights, gpus: int
+) -> tuple[int, int]:
+    """Bytes of one GPU's share of the language model, and of the vision tower with projector."""
+    blocks, rest, tower = _language_weights(size, weights)
+    undivided = embedding_parameters(size) * _width(weights) if gpus > 1 else 0
+    return (blocks + rest) // gpus + undivided, tower
+
+
+def _own_head(size: VisionLanguageSize, weights: LanguageModelWeights) -> int:
+    """Bytes of the language-model head, where it is not the token embeddings."""
+    return 0 if size.tied_embeddings else embedding_parameters(size) * _width(weights)
+
+
+def _widened(size: VisionLanguageSize, weights: LanguageModelWeights) -> int:
+    return _widest_linear(size) * _width(weights) if weights.is_quantised else 0
 
 
 def _linear_bytes(inputs: int, outputs: int, weights: LanguageModelWeights) -> int:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from organseg.contract.explanation import MOST_TOKENS, Explanations
 from organseg.contract.language_model import LanguageModelWeights
 from organseg.contract.memory import (
     CONTEXT_BYTES,
     GPU_CLASSES,
+    OPENING_TOKENS,
     PROCESSES,
     USABLE,
     GpuClass,
+    Part,
     budget,
+    explanation_parts,
     host_bytes,
-    key_value_bytes,
     largest_batch,
     total_bytes,
 )
@@ -57,13 +62,26 @@ prompt, D width, M feed-forward width |
 | mask decoder | 9 B K G^2 C | K prompts, C channels |
 | extractors | 3 B P c^2 k | c cells a side, k channels of a kernel |
 
-Prefill keeps no keys and values. The head that would write text stays in the host's memory.
+The flow's prefill keeps no keys and values, and the head that writes text stays in the host's
+memory. **Explanations** (`python -m export --explanations`) are a process of their own with a
+second copy of the language model, its head, and the keys and values of one request: 2 L T D k / h
+numbers (k of h heads have keys and values; T is the longest prompt, {opening} tokens of written
+beginning and {most} of explanation). Without a GPU it reads its weights when it is first asked,
+into as much of the host's memory as the table has; until then it holds none.
 """
 
 
 def render_memory() -> str:
     """The whole page as Markdown, ending in a newline."""
-    lines = [_INTRODUCTION.format(usable=USABLE, processes=PROCESSES, context=CONTEXT_BYTES >> 20)]
+    lines = [
+        _INTRODUCTION.format(
+            usable=USABLE,
+            processes=PROCESSES,
+            context=CONTEXT_BYTES >> 20,
+            opening=OPENING_TOKENS,
+            most=MOST_TOKENS,
+        )
+    ]
     for preset in reversed(PRESETS.values()):
         lines += [
             f"## `{preset.name}`",
@@ -72,7 +90,8 @@ def render_memory() -> str:
             "",
             *_parts_table(preset),
             "",
-            f"The largest batch that fits, of at most {preset.max_batch}:",
+            f"The largest batch that fits, of at most {preset.max_batch}, with explanations (in "
+            "brackets: without, where that is another):",
             "",
             *_cards_table(preset),
             "",
@@ -94,26 +113,39 @@ def _weights_sentence(preset: Preset) -> str:
     return (
         f"{vision_language_parameters(size):,} weights in the vision-language model, "
         f"{language_model_parameters(size):,} of them in the language model without its head. "
-        f"Loading takes of the host's memory, in GiB: {host}. Keys and values of the longest "
-        f"prompt, were they kept: {_gib(key_value_bytes(size, LanguageModelWeights.BF16))} GiB "
-        "in bf16."
+        f"Loading takes of the host's memory, in GiB: {host}; with explanations, twice that."
     )
 
 
 def _parts_table(preset: Preset) -> list[str]:
     batch = preset.max_batch
-    budgets = [budget(preset, weights) for weights in CHOICES]
-    rows = [
-        f"| {parts[0].name} | " + " | ".join(_gib(total_bytes((part,), batch)) for part in parts)
-        for parts in zip(*budgets, strict=True)
-    ]
+    flow = [budget(preset, weights) for weights in CHOICES]
+    beside = [explanation_parts(preset, weights) for weights in CHOICES]
+    whole = [(*own, *more) for own, more in zip(flow, beside, strict=True)]
     return [
         f"| GiB, batch of {batch} | " + " | ".join(map(_name, CHOICES)) + " |",
         "|---|" + "--:|" * len(CHOICES),
-        *(f"{row} |" for row in rows),
-        "| **all** | " + " | ".join(_gib(total_bytes(parts, batch)) for parts in budgets) + " |",
-        "| **all, batch of 1** | " + " | ".join(_gib(total_bytes(p, 1)) for p in budgets) + " |",
+        *_part_rows(flow, batch),
+        _sum_row("all", flow, batch),
+        _sum_row("all, batch of 1", flow, 1),
+        *_part_rows(beside, batch),
+        _sum_row("all with explanations", whole, batch),
+        _sum_row("all with explanations, batch of 1", whole, 1),
     ]
+
+
+def _part_rows(budgets: Sequence[tuple[Part, ...]], batch: int) -> list[str]:
+    return [
+        f"| {parts[0].name} | "
+        + " | ".join(_gib(total_bytes((part,), batch)) for part in parts)
+        + " |"
+        for parts in zip(*budgets, strict=True)
+    ]
+
+
+def _sum_row(name: str, budgets: Sequence[tuple[Part, ...]], batch: int) -> str:
+    sums = " | ".join(_gib(total_bytes(parts, batch)) for parts in budgets)
+    return f"| **{name}** | {sums} |"
 
 
 def _cards_table(preset: Preset) -> list[str]:
@@ -144,8 +176,12 @@ def _spread_table(preset: Preset) -> list[str]:
 
 
 def _batch(preset: Preset, weights: LanguageModelWeights, gpu: GpuClass, gpus: int) -> str:
-    batch = largest_batch(preset, weights, gpu, gpus=gpus)
-    return str(batch) if batch else "does not fit"
+    """The largest batch with explanations and, where it is another, without."""
+    explaining, alone = (
+        str(largest_batch(preset, weights, gpu, gpus=gpus, explanations=each) or "does not fit")
+        for each in (Explanations.INCLUDE, Explanations.LEAVE_OUT)
+    )
+    return explaining if explaining == alone else f"{explaining} ({alone})"
 
 
 def _name(weights: LanguageModelWeights) -> str:

@@ -43,6 +43,8 @@ class Model:
     """What it writes."""
     doc: str
     """What it does, in one sentence."""
+    streams: bool = False
+    """Whether a request gets many responses, one after another (Triton: decoupled)."""
 
     def tensor(self, name: str) -> Tensor:
         """The input or output of this name; raises `KeyError` where there is none."""
@@ -280,11 +282,3 @@ def models_of(preset: Preset) -> tuple[Model, ...]:
 def graph_stages(preset: Preset) -> list[Model]:
     """The stages that are exported graphs, in the flow's order."""
     return [model for model in models_of(preset) if model.kind is ModelKind.GRAPH]
-
-
-def model_of(preset: Preset, name: str) -> Model:
-    """One stage by name; raises `KeyError` where there is none."""
-    for model in models_of(preset):
-        if model.name == name:
-            return model
-    raise KeyError(f"the flow has no stage {name!r}")

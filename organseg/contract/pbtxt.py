@@ -15,6 +15,7 @@ from tritonclient.grpc import model_config_pb2 as pb
 
 from organseg.contract.cpu_engines import ENGINES_PARAMETER, engines_text
 from organseg.contract.deployment import Platform, StageDeployment, deployment_of
+from organseg.contract.explanation import Explanations, served_models
 from organseg.contract.facts import INTENDED_USE, LICENCE, SAMPLE_QUESTION, Fact
 from organseg.contract.language_model import LanguageModel
 from organseg.contract.models import (
@@ -41,14 +42,16 @@ def render_configs(
     platform: Platform,
     language_model: LanguageModel | None = None,
     facts: Mapping[Fact, str] | None = None,
+    explanations: Explanations = Explanations.INCLUDE,
 ) -> dict[str, str]:
     """The text of `config.pbtxt` per model name, ensemble included.
 
     `facts` are those of the release; what is true of every release need not be among them.
     """
+    included = explanations is Explanations.INCLUDE
     messages = {
         model.name: model_config(model, preset, platform, language_model)
-        for model in models_of(preset)
+        for model in (served_models(preset) if included else models_of(preset))
     }
     messages[ENSEMBLE_NAME] = ensemble_config(preset, facts)
     return {name: config_text(message) for name, message in messages.items()}
@@ -91,7 +94,11 @@ def model_config(
 ) -> Any:
     """The `ModelConfig` of one stage."""
     deployment = deployment_of(preset, platform, model, language_model)
-    message = pb.ModelConfig(name=model.name, max_batch_size=preset.max_batch)
+    # A stream is one request's own.
+    most = 1 if model.streams else preset.max_batch
+    message = pb.ModelConfig(name=model.name, max_batch_size=most)
+    if model.streams:
+        message.model_transaction_policy.decoupled = True
     message.backend = _backend(model, platform)
     if model.kind is ModelKind.GRAPH and message.backend != "python":
         message.default_model_filename = platform.graph_file
@@ -117,6 +124,8 @@ def model_config(
     if deployment.language_model:
         for key, value in deployment.language_model.parameters.items():
             _set_parameter(message, key, value)
+    for key, value in deployment.loading.parameters.items():
+        _set_parameter(message, key, value)
     return message
 
 

@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 
+from organseg.contract.explanation import explanation_model
 from organseg.contract.models import ensemble_tensors, models_of
 from organseg.contract.presets import TINY
 from organseg.contract.tensors import Tensor
@@ -29,7 +30,7 @@ def contract_document() -> dict[str, object]:
         "ensemble": [_signature(inputs), _signature(outputs)],
         "models": [
             [model.name, _signature(model.inputs), _signature(model.outputs)]
-            for model in models_of(TINY)
+            for model in (*models_of(TINY), explanation_model(TINY))
         ],
         "organs": [[organ.id, organ.name] for organ in ANSWERS],
         "verdicts": [[verdict.value, verdict.code] for verdict in Verdict],

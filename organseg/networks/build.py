@@ -78,6 +78,7 @@ def build_vision_language(size: VisionLanguageSize) -> VisionLanguage:
     prompts = PromptBuilder(
         tokenizer,
         bos_id=opening_id,
+        eos_id=text_config.eos_token_id,
         image_id=image_id,
         patches=size.patches,
         max_tokens=size.max_tokens,

@@ -180,6 +180,7 @@ def load_vision_language(
     prompts = PromptBuilder(
         load_tokenizer(folder / TOKENIZER_FILE),
         bos_id=llava.config.text_config.bos_token_id,
+        eos_id=llava.config.text_config.eos_token_id,
         image_id=llava.config.image_token_id,
         patches=size.patches,
         max_tokens=size.max_tokens,

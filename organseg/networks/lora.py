@@ -9,7 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
 from transformers import LlavaForConditionalGeneration
 
 from organseg.errors import CheckpointError
@@ -88,6 +92,45 @@ def _demand_width(
             f"wanted an adapter for a language model of width {wanted}, the one in {folder} does "
             f"not fit: it is for width {got}. Give the adapter that was trained on this model, or "
             "choose the preset that it was trained with"
+        )
+
+
+def base_weights(llava: nn.Module) -> dict[str, Tensor]:
+    """What merging will change: the weights under the adapter, by their names in the plain model.
+
+    They are the model's own tensors, not copies; none where there is no adapter, or it is merged.
+    """
+    base: Any = llava.get_base_model() if isinstance(llava, PeftModel) else llava
+    return {
+        name.replace(".base_layer.", "."): weight.detach()
+        for name, weight in base.state_dict().items()
+        if ".base_layer." in name
+    }
+
+
+@torch.no_grad()
+def put_back_base_weights(llava: nn.Module, path: Path) -> None:
+    """Undoes a merge, in place, with the weights that `base_weights` gave before it.
+
+    Args:
+        llava: the plain model, the adapter merged.
+        path: the safetensors file with the weights; they are taken in the model's own type.
+
+    Raises:
+        CheckpointError: the file is missing or damaged, or holds weights of another model.
+    """
+    try:
+        weights = load_file(str(path))
+        _, unknown = llava.load_state_dict(weights, strict=False)
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise CheckpointError(
+            f"wanted the weights under the adapter in {path.name}, got a file that does not fit: "
+            f"{error}"
+        ) from error
+    if unknown:
+        raise CheckpointError(
+            f"wanted weights of this language model in {path.name}, got {len(unknown)} of another "
+            f"({sorted(unknown)[:1]}): export the release again"
         )
 
 

@@ -154,6 +154,7 @@ def load_llava_med(
     prompts = PromptBuilder(
         tokenizer,
         bos_id=text.bos_token_id,
+        eos_id=text.eos_token_id,
         image_id=image_id,
         patches=size.patches,
         max_tokens=size.max_tokens,

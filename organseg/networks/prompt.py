@@ -40,13 +40,21 @@ class PromptBuilder:
     """Turns questions into token ids; holds the tokens of the fixed part."""
 
     def __init__(
-        self, tokenizer: Tokenizer, *, bos_id: int, image_id: int, patches: int, max_tokens: int
+        self,
+        tokenizer: Tokenizer,
+        *,
+        bos_id: int,
+        eos_id: int,
+        image_id: int,
+        patches: int,
+        max_tokens: int,
     ) -> None:
         """Tokenises the fixed part once.
 
         Args:
             tokenizer: the language model's tokenizer.
             bos_id: the id of the token that opens a prompt.
+            eos_id: the id of the token that ends what is generated.
             image_id: the id that stands for one image token.
             patches: the number of image tokens.
             max_tokens: the longest prompt that the language model takes.
@@ -60,6 +68,7 @@ class PromptBuilder:
         self.tokenizer = tokenizer
         self.prefix: tuple[int, ...] = (bos_id, *before, *([image_id] * patches), *after)
         self.image_start = 1 + len(before)
+        self.eos_id = eos_id
         self._max_tokens = max_tokens
 
     def build(self, questions: Sequence[str]) -> PromptTokens:
@@ -73,8 +82,12 @@ class PromptBuilder:
             image_start=self.image_start,
         )
 
+    def text_ids(self, text: str) -> tuple[int, ...]:
+        """The token ids of a text as it stands; control tokens written in it are text."""
+        return tuple(self.tokenizer.encode(text, add_special_tokens=False).ids)
+
     def _question_ids(self, question: str) -> tuple[int, ...]:
-        ids = self.tokenizer.encode(question, add_special_tokens=False).ids
+        ids = self.text_ids(question)
         room = self._max_tokens - len(self.prefix) - len(self._closing)
         if len(ids) > room:
             raise QuestionError(

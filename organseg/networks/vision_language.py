@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from transformers import LlavaConfig, LlavaForConditionalGeneration, MistralConfig
+from transformers import Cache, LlavaConfig, LlavaForConditionalGeneration, MistralConfig
 
 from organseg.contract.presets import VisionLanguageSize
 from organseg.errors import CheckpointError
@@ -78,6 +78,25 @@ class VisionLanguage(nn.Module):
             patch_states=hidden[:, first:last],
         )
 
+    def continued(self, token_ids: Tensor, known: Cache, vlm_pixels: Tensor | None) -> Tensor:
+        """The last layer's states of tokens that follow those already known.
+
+        Args:
+            token_ids: int64 [1, T], image tokens included.
+            known: keys and values of what came before; those of these tokens are added.
+            vlm_pixels: uint8 [1, V, V] grey levels where the image is among the tokens.
+
+        Returns:
+            float [1, T, D].
+        """
+        hidden: Tensor = self._model()(
+            input_ids=token_ids,
+            pixel_values=None if vlm_pixels is None else self._normalise(vlm_pixels),
+            past_key_values=known,
+            use_cache=True,
+        ).last_hidden_state
+        return hidden
+
     def tower_features(self, vlm_pixels: Tensor) -> Tensor:
         """What the vision tower sees, before the projector.
 
@@ -114,12 +133,18 @@ class VisionLanguage(nn.Module):
         """The language model without its head, adapter layers included."""
         return self._model().language_model
 
+    @property
+    def language_head(self) -> Any:
+        """The layer that scores every token; it may share its weights with the embeddings."""
+        return self._whole().lm_head
+
     def _model(self) -> Any:
         """The part without the language-model head, adapter layers included."""
+        return self._whole().model
+
+    def _whole(self) -> Any:
         base: Any = self.llava
-        if hasattr(base, "get_base_model"):
-            base = base.get_base_model()
-        return base.model
+        return base.get_base_model() if hasattr(base, "get_base_model") else base
 
     def _normalise(self, vlm_pixels: Tensor) -> Tensor:
         weights = next(self.llava.parameters())

@@ -52,6 +52,8 @@ class Manifest:
     """What the language model is served in: `fp32`, `bf16`, `fp16`, `int8` or `int4`."""
     placement: str
     """Which GPUs hold the language model: `one`, or all of them, `spread`."""
+    explanations: str
+    """Whether it can explain its answers: `include` or `leave-out`."""
     acceptance: Mapping[str, Any]
     """How answers compare with those of float32 torch; empty where they were not asked for."""
     below_bar: bool
@@ -78,6 +80,7 @@ def write_manifest(
     precision: str = "fp32",
     language_model: str = "fp32",
     placement: str = "one",
+    explanations: str = "leave-out",
     acceptance: Mapping[str, Any] | None = None,
     below_bar: bool = False,
     sources: Sequence[Mapping[str, Any]] = (),
@@ -98,6 +101,7 @@ def write_manifest(
         precision=precision,
         language_model=language_model,
         placement=placement,
+        explanations=explanations,
         acceptance=dict(acceptance or {}),
         below_bar=below_bar,
         tools=dict(sorted(tools.items())),
@@ -211,8 +215,8 @@ def _parse(document: object) -> Manifest:
         "sources": list,
         "files": dict,
     }
-    # Releases of before there were sources are whole all the same.
-    document = {"sources": [], **document}
+    # Releases of before there were sources or explanations are whole all the same.
+    document = {"sources": [], "explanations": "leave-out", **document}
     values: dict[str, Any] = {}
     for field in fields(Manifest):
         kind = kinds.get(field.name, str)

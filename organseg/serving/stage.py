@@ -1,13 +1,13 @@
 """What a stage is to the server: arrays in, arrays or an error out, one per request.
 
 A stage knows nothing of Triton, so it can be tested and timed in process; `triton_model` puts
-it behind Triton's Python backend.
+it behind Triton's Python backend, and `triton_stream` one that answers in many pieces.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from organseg.contract import CpuEngine, LanguageModel, Model, Preset, model_of
+from organseg.contract import CpuEngine, LanguageModel, Loading, Model, Preset, model_of
 
 Arrays = dict[str, npt.NDArray[Any]]
 """Tensors by name, each with the batch axis in front."""
@@ -37,6 +37,8 @@ class StageContext:
     """How the language model is kept, where the stage's config says so."""
     engines: tuple[CpuEngine, ...] = (CpuEngine.ONNXRUNTIME,)
     """What may run its graph, best first; of no meaning for a stage without one."""
+    loading: Loading = Loading.AT_START
+    """When it reads its weights; of meaning where the deployment table has a choice."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,8 @@ class StageRequest:
         return int(next(iter(self.inputs.values())).shape[0])
 
 
-class Stage(ABC):
-    """One model of the flow."""
+class ServedModel(ABC):
+    """One model of a release, behind Triton's Python backend."""
 
     name: str
     """The stage's word, as the contract has it."""
@@ -64,6 +66,10 @@ class Stage(ABC):
         """Loads what the stage needs; raises an `OrganSegError` where a part is missing."""
         self.context = context
         self.model: Model = model_of(context.preset, self.name)
+
+
+class Stage(ServedModel):
+    """One model of the flow."""
 
     @abstractmethod
     def run(self, requests: Sequence[StageRequest]) -> list[Arrays | Exception]:
@@ -105,6 +111,14 @@ class BatchStage(Stage):
         ends = np.cumsum([request.batch_size for request in requests])[:-1]
         parts = {name: np.split(array, ends) for name, array in outputs.items()}
         return [{name: parts[name][index] for name in outputs} for index in range(len(requests))]
+
+
+class StreamStage(ServedModel):
+    """A model beside the flow that answers one request in many pieces."""
+
+    @abstractmethod
+    def stream(self, request: StageRequest, is_cancelled: Callable[[], bool]) -> Iterator[Arrays]:
+        """The pieces as they come; ends early, without an error, once nobody wants them."""
 
 
 def _caught(work: Any, request: StageRequest) -> Arrays | Exception:

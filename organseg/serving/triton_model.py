@@ -1,4 +1,4 @@
-"""Puts a stage behind Triton's Python backend.
+"""Puts a stage behind Triton's Python backend: one request, one response.
 
 `model_repository/<stage>/1/model.py` holds nothing but a call of `triton_model`. Triton's own
 module `triton_python_backend_utils` exists only inside its process, so it is imported there.
@@ -16,11 +16,12 @@ from organseg.contract import (
     CONTRACT_PARAMETER,
     CONTRACT_VERSION,
     language_model_in,
+    loading_in,
     preset_by_name,
 )
 from organseg.errors import ContractError, InvalidInputError, OrganSegError
 from organseg.serving.engine_choice import engines_for
-from organseg.serving.stage import Arrays, Stage, StageContext, StageRequest
+from organseg.serving.stage import Arrays, ServedModel, Stage, StageContext, StageRequest
 from organseg.serving.threads import engine_threads
 
 
@@ -32,11 +33,11 @@ def triton_model(stage_class: type[Stage]) -> type[Any]:
 
         def initialize(self, args: dict[str, str]) -> None:
             """Loads the stage from its version folder."""
-            self.stage = stage_class(_context(args))
+            self.stage = stage_class(read_context(args))
 
         def execute(self, requests: list[Any]) -> list[Any]:
             """Answers the requests that Triton joined, each with its own response."""
-            read = [_read_request(self.stage, request) for request in requests]
+            read = [read_request(self.stage, request) for request in requests]
             good = [request for request in read if isinstance(request, StageRequest)]
             answers = iter(self.stage.run(good) if good else [])
             return [
@@ -64,7 +65,8 @@ def error_text(error: Exception) -> str:
     )
 
 
-def _context(args: dict[str, str]) -> StageContext:
+def read_context(args: dict[str, str]) -> StageContext:
+    """What Triton says of an instance; raises `ContractError` for another contract's config."""
     parameters = {
         key: value["string_value"]
         for key, value in json.loads(args["model_config"]).get("parameters", {}).items()
@@ -83,10 +85,12 @@ def _context(args: dict[str, str]) -> StageContext:
         engines=engines_for(args["model_name"], parameters),
         device=f"cuda:{args['model_instance_device_id']}" if on_gpu else "cpu",
         language_model=language_model_in(parameters),
+        loading=loading_in(parameters),
     )
 
 
-def _read_request(stage: Stage, request: Any) -> StageRequest | Exception:
+def read_request(stage: ServedModel, request: Any) -> StageRequest | Exception:
+    """A request's arrays and parameters, or what was wrong with them."""
     import triton_python_backend_utils as pb_utils
 
     try:
@@ -106,10 +110,16 @@ def _respond(stage: Stage, answer: Arrays | Exception) -> Any:
 
     if not isinstance(answer, Exception):
         try:
-            return pb_utils.InferenceResponse(output_tensors=_output_tensors(stage, answer))
+            return pb_utils.InferenceResponse(output_tensors=output_tensors(stage, answer))
         except Exception as failure:
             answer = failure
-    error = answer
+    return error_response(stage, answer)
+
+
+def error_response(stage: ServedModel, error: Exception) -> Any:
+    """The response that tells one request's client of its failure; ours are told to the log."""
+    import triton_python_backend_utils as pb_utils
+
     code = pb_utils.TritonError.INTERNAL
     if isinstance(error, InvalidInputError | ContractError):
         code = pb_utils.TritonError.INVALID_ARG
@@ -118,7 +128,8 @@ def _respond(stage: Stage, answer: Arrays | Exception) -> Any:
     return pb_utils.InferenceResponse(error=pb_utils.TritonError(error_text(error), code))
 
 
-def _output_tensors(stage: Stage, answer: Arrays) -> list[Any]:
+def output_tensors(stage: ServedModel, answer: Arrays) -> list[Any]:
+    """One answer's arrays as Triton's tensors, in the contract's types."""
     import triton_python_backend_utils as pb_utils
 
     tensors = []

@@ -16,8 +16,7 @@ from PIL import Image
 from organseg import errors
 from organseg_client import client as client_module
 from organseg_client.command import main
-from organseg_client.command.exit_codes import EXIT_CODE_HELP, ExitCode, exit_code_of
-from organseg_client.command.table import render_table
+from organseg_client.command.exit_codes import ExitCode, exit_code_of
 
 QUESTION = "Where are liver and spleen?"
 
@@ -26,7 +25,7 @@ QUESTION = "Where are liver and spleen?"
 def transport(monkeypatch: pytest.MonkeyPatch) -> FakeTransport:
     """What the command's client gets instead of a connection."""
     transport = FakeTransport(entries=LIVER_BUT_NO_SPLEEN)
-    monkeypatch.setattr(client_module, "GrpcTransport", lambda url: transport)
+    monkeypatch.setattr(client_module, "GrpcTransport", lambda url, **_: transport)
     return transport
 
 
@@ -164,33 +163,6 @@ def test_ctrl_c_ends_without_a_traceback(
     assert capsys.readouterr().err == "organseg-client: interrupted\n"
 
 
-@pytest.mark.parametrize("arguments", [[], ["draw"], ["segment"], ["segment", "a.png"]])
-def test_wrong_usage_ends_with_code_2(
-    arguments: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit) as caught:
-        main(arguments)
-    assert caught.value.code == ExitCode.BAD_INPUT
-    assert "usage: organseg-client" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("arguments", [["--help"], ["segment", "--help"]])
-def test_help_teaches_with_an_example_and_the_exit_codes(
-    arguments: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit) as caught:
-        main(arguments)
-    assert caught.value.code == 0
-    shown = capsys.readouterr().out
-    assert 'organseg-client segment slice.png "Which organ stores bile?"' in shown
-    assert EXIT_CODE_HELP in shown
-
-
-def test_every_exit_code_is_in_the_help() -> None:
-    listed = [int(line.split()[0]) for line in EXIT_CODE_HELP.splitlines()[1:]]
-    assert listed == list(ExitCode)
-
-
 def test_the_command_as_a_process_finds_no_server_and_shows_no_traceback(image: str) -> None:
     with socket.socket() as reserved:
         reserved.bind(("127.0.0.1", 0))
@@ -214,7 +186,7 @@ def test_a_reader_that_goes_away_is_no_error(image: str) -> None:
         "from client_fakes import FakeTransport\n"
         "from organseg_client import client\n"
         "from organseg_client.command import main\n"
-        "client.GrpcTransport = lambda url: FakeTransport()\n"
+        "client.GrpcTransport = lambda url, **_: FakeTransport()\n"
         "read_end, write_end = os.pipe()\n"
         "os.dup2(write_end, 1)\n"
         "os.close(read_end)\n"
@@ -229,13 +201,3 @@ def test_a_reader_that_goes_away_is_no_error(image: str) -> None:
         cwd=Path(__file__).parent,
     )
     assert (done.returncode, done.stderr) == (0, "")
-
-
-def test_a_table_is_aligned_and_has_no_blanks_at_the_ends() -> None:
-    table = render_table(("a", "long name"), [("wide cell", "x"), ("y", "")])
-    assert table.splitlines() == [
-        "a          long name",
-        "---------  ---------",
-        "wide cell  x",
-        "y",
-    ]

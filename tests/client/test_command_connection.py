@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from organseg_client import InvalidInputError
-from organseg_client.client import DEFAULT_URL
 from organseg_client.command import connection
 from organseg_client.command.connection import (
     API_KEY_VARIABLE,
@@ -17,6 +16,7 @@ from organseg_client.command.connection import (
     connection_options,
     urls_of,
 )
+from organseg_client.core.addresses import DEFAULT_URL
 from organseg_client.options import ApiKey, ConnectionOptions, SharedMemory, Tls
 
 

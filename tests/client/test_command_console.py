@@ -82,9 +82,9 @@ def test_json_is_one_document_that_any_terminal_can_carry(capsys: Capture) -> No
 
 
 def test_a_progress_bar_is_silent_where_nobody_watches(capsys: Capture) -> None:
-    with progress_bar("asking", total=2) as show:
-        show(1, "1 row/s")
-        show(2, "")
+    with progress_bar("asking") as show:
+        show(1, 2, "1 row/s")
+        show(2, 2, "")
     assert capsys.readouterr() == ("", "")
 
 

@@ -35,7 +35,7 @@ def examples() -> Iterator[tuple[str, list[str]]]:
         for line in lines:
             words = line.split(" || ")[0].strip()
             if words.startswith("organseg-client "):
-                yield words, shlex.split(words)[1:]
+                yield words, shlex.split(words, comments=True)[1:]
 
 
 def test_every_command_is_there() -> None:

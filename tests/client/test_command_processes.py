@@ -221,7 +221,7 @@ def test_ctrl_c_ends_without_a_traceback(picture: Path) -> None:
                 str(picture),
                 BILE,
                 "--url",
-                "127.0.0.1:%d" % silent.getsockname()[1],
+                f"127.0.0.1:{silent.getsockname()[1]}",
             ],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -148,7 +148,9 @@ def test_a_dicom_series_becomes_a_nifti_in_the_same_place(stored_as, tmp_path):
     assert written.header["qform_code"] == written.header["sform_code"] == 1
     assert written.header.get_xyzt_units()[0] == "mm"
     # And read by this package it shows as the series does.
-    assert np.array_equal(read_nifti(tmp_path / "labels.nii.gz").values, labels_of(display_values()))
+    assert np.array_equal(
+        read_nifti(tmp_path / "labels.nii.gz").values, labels_of(display_values())
+    )
 
 
 def test_another_file_name_is_refused_and_a_failure_leaves_no_file(tmp_path):

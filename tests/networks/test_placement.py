@@ -47,6 +47,7 @@ def seven_billion() -> VisionLanguage:
     prompts = PromptBuilder(
         tokenizer,
         bos_id=opening_id,
+        eos_id=2,
         image_id=image_id,
         patches=size.patches,
         max_tokens=size.max_tokens,

@@ -83,7 +83,7 @@ def test_control_tokens_typed_into_a_question_are_text(vision_language):
 def test_a_question_longer_than_the_model_is_refused():
     tokenizer, image_id, opening_id = stand_in_tokenizer()
     prompts = PromptBuilder(
-        tokenizer, bos_id=opening_id, image_id=image_id, patches=4, max_tokens=150
+        tokenizer, bos_id=opening_id, eos_id=2, image_id=image_id, patches=4, max_tokens=150
     )
     prompts.build(["spleen"])
     with pytest.raises(QuestionError, match="shorten it"):

@@ -11,7 +11,8 @@ import os
 from pathlib import Path
 
 from organseg.errors import InvalidInputError
-from organseg_client.client import DEFAULT_URL, OrganSegClient
+from organseg_client.client import OrganSegClient
+from organseg_client.core.addresses import DEFAULT_URL
 from organseg_client.deadline import DEFAULT_DEADLINE_S
 from organseg_client.options import ApiKey, ConnectionOptions, RetryPolicy, SharedMemory, Tls
 

@@ -82,10 +82,11 @@ def print_table(
 
 
 @contextmanager
-def progress_bar(words: str, total: int) -> Iterator[Callable[[int, str], None]]:
+def progress_bar(words: str) -> Iterator[Callable[[int, int, str], None]]:
     """A bar on stderr while the block runs; nothing where stderr is no terminal.
 
-    Gives a function to call with how many steps are done and a note to show behind the bar.
+    Gives a function to call with how many steps are done, of how many, and a note to show behind
+    the bar.
     """
     from rich.progress import (
         BarColumn,
@@ -105,10 +106,10 @@ def progress_bar(words: str, total: int) -> Iterator[Callable[[int, str], None]]
     )
     shown = console.is_terminal
     with Progress(*columns, console=console, transient=True, disable=not shown) as progress:
-        task = progress.add_task(words, total=total, note="")
+        task = progress.add_task(words, total=None, note="")
 
-        def show(done: int, note: str = "") -> None:
-            progress.update(task, completed=done, note=note)
+        def show(done: int, total: int, note: str) -> None:
+            progress.update(task, completed=done, total=total, note=note)
 
         yield show
 

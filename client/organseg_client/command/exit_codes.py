@@ -32,7 +32,7 @@ class ExitCode(IntEnum):
     SERVER_FAULT = 4
     """The server failed inside, or speaks another version of the contract."""
     PARTLY_FAILED = 5
-    """`batch`: some rows were answered, others failed."""
+    """`batch`, `volume`: some rows or slices were answered, others failed."""
     ALL_FAILED = 6
     """`batch`: every row failed."""
     INTERRUPTED = 130
@@ -45,7 +45,7 @@ EXIT_CODE_HELP = """exit codes:
   2  bad input: arguments, image, question, window, output file
   3  server unreachable, busy, refusing the caller, or too slow
   4  server fault, or another version of the contract
-  5  batch: some rows failed
+  5  batch, volume: some rows or slices failed
   6  batch: every row failed
   130  interrupted"""
 

@@ -34,7 +34,9 @@ def add_parser(subparsers: Any) -> None:
         epilog=_EPILOG,
     )
     add_image_options(parser)
-    add_json_option(parser, "text, request_id, and as result the answer as `segment` prints it")
+    add_json_option(
+        parser, "text, finish (why it ended), request_id, and as result what `segment` prints"
+    )
     parser.add_argument(
         "--max-tokens",
         metavar="N",
@@ -69,6 +71,7 @@ def run(options: argparse.Namespace) -> None:
         print_json(
             {
                 "text": explanation.text,
+                "finish": None if explanation.finish is None else explanation.finish.value,
                 "request_id": explanation.request_id,
                 "result": explanation.result.to_dict(),
             }

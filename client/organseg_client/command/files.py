@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from organseg.errors import InvalidInputError
 
-__all__ = ["check_label_name", "make_folder", "write_file"]
+__all__ = ["check_label_name", "check_place", "make_folder", "write_file", "write_picture"]
 
 
 def check_label_name(path: Path, option: str) -> None:
@@ -15,6 +17,17 @@ def check_label_name(path: Path, option: str) -> None:
     if path.suffix.lower() != ".png":
         raise InvalidInputError(
             f"wanted a file name ending in .png for {option}, got another; labels need that format"
+        )
+
+
+def check_place(path: Path) -> None:
+    """Raises `InvalidInputError` where no file of this name could be made or written over."""
+    folder = path.parent
+    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise InvalidInputError(
+            f"wanted to write {path}, got "
+            f"{'a folder of that name' if path.is_dir() else 'no folder there to write in'}; "
+            "choose a writable place"
         )
 
 
@@ -31,14 +44,24 @@ def make_folder(path: Path) -> None:
         ) from error
 
 
-def write_file(path: Path, write: Callable[[Path], None]) -> None:
+def write_file(path: Path, write: Callable[[Path], Any]) -> None:
     """Calls `write(path)`; raises `InvalidInputError` where the file cannot be written."""
     try:
         write(path)
-    # ValueError and KeyError are Pillow's for a suffix that names no format it writes.
-    except (OSError, ValueError, KeyError) as error:
-        words = error.strerror if isinstance(error, OSError) and error.strerror else error
+    except OSError as error:
         raise InvalidInputError(
-            f"wanted to write {path}, got: {words}; choose a writable place and a name ending "
-            "in .png"
+            f"wanted to write {path}, got: {error.strerror or error}; choose a writable place"
+        ) from error
+
+
+def write_picture(path: Path, write: Callable[[Path], Any]) -> None:
+    """As `write_file`, for pictures: Pillow refuses a name that stands for no format it writes."""
+    try:
+        write_file(path, write)
+    except (ValueError, KeyError) as error:
+        # Ours are ValueErrors, too.
+        if isinstance(error, InvalidInputError):
+            raise
+        raise InvalidInputError(
+            f"wanted to write {path}, got: {error}; choose a name ending in .png"
         ) from error

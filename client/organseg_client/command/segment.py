@@ -8,7 +8,7 @@ from typing import Any
 
 from organseg_client.command.connection import add_connection_options, open_client
 from organseg_client.command.console import print_json, print_line, print_table
-from organseg_client.command.files import check_label_name, write_file
+from organseg_client.command.files import check_label_name, write_picture
 from organseg_client.command.looks import organ_cell, verdict_cell
 from organseg_client.command.parser import add_command, add_image_options, add_json_option
 from organseg_client.result import SegmentationResult
@@ -63,9 +63,9 @@ def run(options: argparse.Namespace) -> None:
             slice_index=options.slice_index,
         )
     if options.overlay is not None:
-        write_file(options.overlay, result.overlay().save)
+        write_picture(options.overlay, result.overlay().save)
     if options.mask is not None:
-        write_file(options.mask, result.write_label_png)
+        write_picture(options.mask, result.write_label_png)
     if options.json:
         print_json(result.to_dict())
     else:

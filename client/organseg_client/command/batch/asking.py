@@ -11,7 +11,7 @@ from organseg_client.client import OrganSegClient
 from organseg_client.command.batch.journal import Journal
 from organseg_client.command.batch.rows import Row
 from organseg_client.command.exit_codes import ExitCode, exit_code_of
-from organseg_client.command.files import write_file
+from organseg_client.command.files import write_picture
 from organseg_client.outcome import SegmentRequest
 from organseg_client.request import new_request_id
 from organseg_client.result import SegmentationResult
@@ -37,11 +37,11 @@ class Pictures:
         name = f"{file_stem(row.id)}.png"
         written: dict[str, str] = {}
         if self.masks is not None:
-            write_file(self.masks / name, result.write_label_png)
+            write_picture(self.masks / name, result.write_label_png)
             written["mask"] = str(self.masks / name)
         if self.overlays is not None:
             picture = result.overlay()
-            write_file(self.overlays / name, picture.save)
+            write_picture(self.overlays / name, picture.save)
             written["overlay"] = str(self.overlays / name)
         return written
 
@@ -94,9 +94,7 @@ def ask_rows(
                 return error
     finally:
         # Calls that are under way end now, not when the garbage collector comes.
-        close = getattr(outcomes, "close", None)
-        if close is not None:
-            close()
+        outcomes.close()
     return None
 
 

@@ -163,11 +163,11 @@ def _ask(options: argparse.Namespace, left: list[Row], journal: Journal) -> Orga
         # Where there is no server at all, that is no failure of the rows.
         client.connect()
         start_s = time.monotonic()
-        with progress_bar("asking", total=len(left)) as show:
+        with progress_bar("asking rows") as show:
 
             def show_row(done: int) -> None:
                 seconds = time.monotonic() - start_s
-                show(done, f"{done / seconds:.1f} rows/s" if seconds > 1 else "")
+                show(done, len(left), f"{done / seconds:.1f} rows/s" if seconds > 1 else "")
 
             return ask_rows(
                 client,
