@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from imaging_scans import SCANS, needs_scans
+
 from constructed_scans import (
     AORTA,
     LEFT_KIDNEY,
@@ -17,8 +19,6 @@ from constructed_scans import (
     labels_of,
     write_series,
 )
-from imaging_scans import SCANS, needs_scans
-
 from organseg.errors import ImageError
 from organseg.imaging import nifti_labels
 from organseg.imaging.nifti_labels import write_nifti_labels

@@ -6,8 +6,8 @@ import threading
 
 import numpy as np
 import pytest
-from constructed_scans import ORIENTATIONS, as_file, display_values, write_series
 
+from constructed_scans import ORIENTATIONS, as_file, display_values, write_series
 from organseg.errors import ImageError
 from organseg.imaging import nifti_scan
 from organseg.imaging.scan import Scan, is_volume_path, open_scan

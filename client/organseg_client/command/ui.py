@@ -21,11 +21,11 @@ from organseg_client.page.options import (
 
 __all__ = ["add_parser", "page_options", "run"]
 
-_DESCRIPTION = """Open a page in the browser: open an image, a NIfTI volume or a DICOM series, ask in
-words, see the organs in colour, ask the next question, take masks home. Images go from the browser
-to this command and from there to the Organ-Seg server, nowhere else. The page answers this machine
-alone; for others give --host and the address that is printed, with its token. The way there is not
-encrypted: put a proxy with TLS in front, or use an SSH tunnel, where others can listen."""
+_DESCRIPTION = """Open a page in the browser: open an image, a NIfTI volume or a DICOM series, ask
+in words, see the organs in colour, ask the next question, take masks home. Images go from the
+browser to this command and from there to the Organ-Seg server, nowhere else. The page answers this
+machine alone; for others give --host and the address that is printed, with its token. The way there
+is not encrypted: where others can listen put a proxy with TLS in front, or use an SSH tunnel."""
 
 _EPILOG = """examples:
   organseg-client ui

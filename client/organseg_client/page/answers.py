@@ -15,7 +15,7 @@ from organseg_client.result import SegmentationResult
 
 if TYPE_CHECKING:
     from organseg_client.page.scan import OpenScan
-    from organseg_client.volume import VolumeResult
+    from organseg_client.volume.result import VolumeResult
 
 __all__ = ["Answer", "Scope", "answer_about_slice", "answer_about_volume", "organ_colours"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from organseg_client.page.words import TooLargeError
 
@@ -94,9 +94,9 @@ def _too_many_bytes(limits: PageLimits) -> TooLargeError:
     )
 
 
-def _write(source: object, path: Path) -> None:
+def _write(source: BinaryIO, path: Path) -> None:
     with path.open("wb") as file:
-        shutil.copyfileobj(source, file)  # type: ignore[misc]
+        shutil.copyfileobj(source, file)
 
 
 def _suffix(name: str) -> str:
