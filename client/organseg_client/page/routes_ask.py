@@ -17,6 +17,7 @@ from organseg_client.page.answers import Scope, answer_about_slice, answer_about
 from organseg_client.page.page_state import PageState, state_of
 from organseg_client.page.scan import ScanKind
 from organseg_client.page.words import describe
+from organseg_client.result import SegmentationResult
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -140,10 +141,9 @@ async def _explanation_events(
         answer = session.answer(number)
         if not answer.explanation:
             pieces = []
-            about_slice = answer.scope is Scope.SLICE
             explanation = page.client.explain(
                 question=answer.question,
-                result=answer.result if about_slice else None,
+                result=answer.result if isinstance(answer.result, SegmentationResult) else None,
                 deadline_s=page.options.deadline_s,
                 **session.scan.question_arguments(answer.slice_index),
             )
