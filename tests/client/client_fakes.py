@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -262,11 +262,17 @@ class AsyncFakeTransport:
         self.fake.close()
 
 
-class Calls:
-    """The synchronous client on a fleet of fakes, one an address."""
+Fleet = Mapping[str, FakeTransport] | Sequence[str]
+"""Fakes by address, or the addresses of real servers."""
 
-    def __init__(self, fleet: Mapping[str, FakeTransport], **options: Any) -> None:
-        self.client: Any = OrganSegClient(list(fleet), transport=fleet.__getitem__, **options)
+
+class Calls:
+    """The synchronous client on a fleet."""
+
+    def __init__(self, fleet: Fleet, **options: Any) -> None:
+        if isinstance(fleet, Mapping):
+            options["transport"] = fleet.__getitem__
+        self.client: Any = OrganSegClient(list(fleet), **options)
 
     def call(self, verb: str, *arguments: Any, **options: Any) -> Any:
         """The result of a verb."""
@@ -307,11 +313,11 @@ class Calls:
 class AsyncCalls(Calls):
     """The asynchronous client, run by an event loop of its own."""
 
-    def __init__(self, fleet: Mapping[str, FakeTransport], **options: Any) -> None:
+    def __init__(self, fleet: Fleet, **options: Any) -> None:
         self.loop = asyncio.new_event_loop()
-        self.client = AsyncOrganSegClient(
-            list(fleet), transport=lambda url: AsyncFakeTransport(fleet[url]), **options
-        )
+        if isinstance(fleet, Mapping):
+            options["transport"] = lambda url: AsyncFakeTransport(fleet[url])
+        self.client = AsyncOrganSegClient(list(fleet), **options)
 
     def call(self, verb: str, *arguments: Any, **options: Any) -> Any:
         return self.loop.run_until_complete(getattr(self.client, verb)(*arguments, **options))

@@ -173,10 +173,12 @@ def test_a_server_is_asked_what_it_speaks_once_however_many_call_first(open_call
 
 
 def test_a_server_whose_connection_failed_is_asked_again_what_it_speaks(open_calls: Open) -> None:
-    fake = FakeTransport(failures=deque([None, UNREACHABLE]))
+    fake = FakeTransport(failures=deque([None, BUSY, UNREACHABLE]))
     calls = open_calls(fake)
     calls.call("segment", IMAGE, QUESTION)
-    calls.call("segment", IMAGE, QUESTION)
+    assert fake.calls.count(f"model_config {ENSEMBLE_NAME}") == 1
+    # A full queue says nothing of who is there.
+    assert calls.call("segment", IMAGE, QUESTION).timings.attempts == 3
     assert fake.calls.count(f"model_config {ENSEMBLE_NAME}") == 2
 
 

@@ -55,6 +55,34 @@ SEEN = [
         "refused",
         errors.ServerUnreachableError,
     ),
+    (
+        "UNAVAILABLE",
+        "failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:1: Custom "
+        "verification check failed with error: UNAUTHENTICATED: Hostname Verification Check "
+        "failed.",
+        errors.ServerUnreachableError,
+    ),
+    (
+        "UNAVAILABLE",
+        "failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:1: Tls handshake "
+        "failed (TSI_PROTOCOL_FAILURE): SSL_ERROR_SSL: error:1000007d:SSL "
+        "routines:OPENSSL_internal:CERTIFICATE_VERIFY_FAILED: unable to get local issuer "
+        "certificate: OK",
+        errors.ServerUnreachableError,
+    ),
+    (
+        "UNAVAILABLE",
+        "failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:1: Tls handshake "
+        "failed (TSI_PROTOCOL_FAILURE): SSL_ERROR_SSL: error:100000f7:SSL "
+        "routines:OPENSSL_internal:WRONG_VERSION_NUMBER: Invalid certificate verification context",
+        errors.ServerUnreachableError,
+    ),
+    (
+        "UNAVAILABLE",
+        "failed to connect to all addresses; last error: UNAVAILABLE: ipv4:127.0.0.1:1: Socket "
+        "closed",
+        errors.ServerUnreachableError,
+    ),
     ("UNAVAILABLE", "Socket closed", errors.ServerUnreachableError),
     ("UNAVAILABLE", "DNS resolution failed for nowhere:8001", errors.ServerUnreachableError),
     ("CANCELLED", "Channel closed!", errors.ServerUnreachableError),
@@ -68,6 +96,8 @@ SEEN = [
     ("INTERNAL", "something else", errors.ServerFaultError),
     ("UNKNOWN", "", errors.ServerFaultError),
     ("", "a failure without a status", errors.ServerFaultError),
+    ("", "Exceeds maximum queue size", errors.ServerBusyError),
+    ("", "Request for unknown model: 'x' is not found", errors.ServerFaultError),
 ]
 
 
@@ -102,6 +132,7 @@ def test_every_status_of_grpc_ends_in_an_error_of_ours(status: grpc.StatusCode) 
     assert "words nobody has heard before" in str(error)
 
 
+@pytest.mark.parametrize("status", ["StatusCode.INVALID_ARGUMENT", ""])
 @pytest.mark.parametrize("prefix", ["", "in ensemble 'organ_seg', "])
 @pytest.mark.parametrize(
     "kind",
@@ -114,10 +145,10 @@ def test_every_status_of_grpc_ends_in_an_error_of_ours(status: grpc.StatusCode) 
     ],
 )
 def test_a_refusal_becomes_the_class_that_it_names_and_keeps_only_its_words(
-    kind: type[errors.OrganSegError], prefix: str
+    kind: type[errors.OrganSegError], prefix: str, status: str
 ) -> None:
     words = "wanted an image: PNG or JPEG, came 0 bytes; send it whole"
-    error = error_of_status("StatusCode.INVALID_ARGUMENT", f"{prefix}{kind.__name__}: {words}")
+    error = error_of_status(status, f"{prefix}{kind.__name__}: {words}")
     assert type(error) is kind
     assert str(error) == words
 

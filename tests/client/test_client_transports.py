@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from toy_models import (
     echo_request,
     expected_masks,
     talk_request,
+    until,
     write_toy_models,
 )
 
@@ -40,7 +40,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def toy_address(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     repository = tmp_path_factory.mktemp("toy") / "models"
     write_toy_models(repository, folder, ECHO, TALK, MORTAL)
-    options = ServerOptions(grpc_port=0, http_port=0, metrics_port=0)
+    # A dead stub would hold the server up for as long as it is allowed to.
+    options = ServerOptions(grpc_port=0, http_port=0, metrics_port=0, stop_timeout_s=1)
     with EmbeddedServer(repository, options) as server:
         yield server.grpc_address
 
@@ -49,15 +50,6 @@ def toy_address(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 def transport(request: pytest.FixtureRequest, toy_address: str) -> Iterator[Any]:
     with opened(request.param, toy_address) as transport:
         yield transport
-
-
-def until(is_so: Callable[[], bool]) -> None:
-    """Returns once it is so; fails where it never is."""
-    give_up = time.monotonic() + 20
-    pause = threading.Event()
-    while not is_so():
-        assert time.monotonic() < give_up
-        pause.wait(0.01)
 
 
 def words_of(responses: Any) -> list[str]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -174,3 +177,12 @@ def talk_request(
         request_id="talk",
         deadline_s=deadline_s,
     )
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    """Returns once it is so; fails where it never is."""
+    give_up = time.monotonic() + 20
+    pause = threading.Event()
+    while not is_so():
+        assert time.monotonic() < give_up
+        pause.wait(0.01)

@@ -60,8 +60,10 @@ def with_retries(
         server = session.balancer.take(tried)
         began_s = deadline.elapsed_s
         try:
-            yield from _require_checked(session, server, deadline)
-            connect_s += deadline.elapsed_s - began_s
+            try:
+                yield from _require_checked(session, server, deadline)
+            finally:
+                connect_s += deadline.elapsed_s - began_s
             answer = yield from ask(Attempt(server, number, connect_s))
         except OrganSegError as error:
             session.note(server, error, deadline.elapsed_s - began_s)

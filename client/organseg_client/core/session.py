@@ -59,6 +59,7 @@ class Session:
             return
         if isinstance(error, DeadlineExceededError) and spent_s < _SILENT_S:
             return
-        # Whatever answers next at this address may be another server.
-        server.is_checked = False
+        if isinstance(error, (ServerUnreachableError, DeadlineExceededError)):
+            # Whatever answers next at this address may be another server.
+            server.is_checked = False
         self.balancer.failed(server)

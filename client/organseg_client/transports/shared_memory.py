@@ -19,8 +19,8 @@ is handed back later, at the latest when the transport closes.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 from organseg.errors import (
@@ -56,6 +56,17 @@ _LOST = "shared memory region"
 """What every message of the server about a region says."""
 
 
+class _Fate(Enum):
+    """What has become of a region that was lent."""
+
+    KEPT = "kept"
+    """The server has it and is done with the request: it can be used again."""
+    REFUSED = "refused"
+    """The server never had it."""
+    UNKNOWN = "unknown"
+    """The server may have it, and may still be at work on it."""
+
+
 @dataclass
 class _Plan:
     """Where in one region the tensors of one request lie."""
@@ -88,20 +99,13 @@ class Regions:
     Raises `InvalidInputError` where shared memory is required of a server elsewhere.
     """
 
-    def __init__(
-        self,
-        mode: SharedMemory,
-        *,
-        is_loopback: bool,
-        make_region: Callable[[int], Region] = Region,
-    ) -> None:
+    def __init__(self, mode: SharedMemory, *, is_loopback: bool) -> None:
         if mode is SharedMemory.REQUIRED and not is_loopback:
             raise InvalidInputError(
                 "wanted a server on this machine for shared memory, got the address of another; "
                 "use localhost, or SharedMemory.AUTO"
             )
         self._mode = mode
-        self._make_region = make_region
         self._is_usable: bool | None = None if is_loopback else False
         self._lock = threading.Lock()
         self._idle: list[Region] = []
@@ -151,7 +155,9 @@ class Regions:
             waited_s += pause_s
 
     def _plan(self, request: InferenceRequest) -> _Plan | None:
-        if self._mode is SharedMemory.OFF or self._is_usable is False:
+        if self._mode is SharedMemory.OFF:
+            return None
+        if self._mode is SharedMemory.AUTO and self._is_usable is False:
             return None
         plan = _Plan()
         for name, array in request.inputs.items():
@@ -166,7 +172,7 @@ class Regions:
     def _infer_in(
         self, region: Region, plan: _Plan, request: InferenceRequest, deadline: Deadline
     ) -> Program[InferenceResponse]:
-        is_done = False
+        fate = _Fate.UNKNOWN
         slots: dict[str, Slot] = {}
         try:
             slots = plan.lay_out(region)
@@ -174,12 +180,12 @@ class Regions:
             message = messages.infer_message(request, deadline_s, slots)
             answer = yield Send("ModelInfer", message, deadline_s)
             response = messages.read_response(answer, slots)
-            is_done = True
+            fate = _Fate.KEPT
         finally:
             # Also where the program is closed, because its caller was cancelled.
             for slot in slots.values():
                 slot.memory.release()
-            self._give_back(region, is_done=is_done)
+            self._give_back(region, fate)
         return response
 
     def _borrow(self, size: int, deadline: Deadline) -> Program[Region | None]:
@@ -192,41 +198,44 @@ class Regions:
                 self._idle.remove(region)
                 self._lent.add(region)
                 return region
-        if self._is_usable is None:
+        if not self._is_usable:
             probe = yield from self._register(_PROBE_BYTES, deadline)
             if probe is None:
                 return None
-            self._give_back(probe, is_done=False)
             self._is_usable = True
+            self._give_back(probe, _Fate.UNKNOWN)
+            yield from self._take_back(min(_ASK_WITHIN_S, deadline.remaining_s()))
         return (yield from self._register(-(-size // _SIZE_STEP) * _SIZE_STEP, deadline))
 
     def _register(self, size: int, deadline: Deadline) -> Program[Region | None]:
         from tritonclient.grpc import service_pb2
 
         try:
-            region = self._make_region(size)
+            region = Region(size)
         except OSError as error:
             self._refuse(f"this machine says: {error.strerror}", error)
             return None
         with self._lock:
             self._lent.add(region)
-        is_registered = False
+        message = service_pb2.SystemSharedMemoryRegisterRequest(
+            name=region.name, key=region.key, byte_size=size
+        )
+        # Where no answer came, the server may have it all the same.
+        fate = _Fate.UNKNOWN
         try:
-            message = service_pb2.SystemSharedMemoryRegisterRequest(
-                name=region.name, key=region.key, byte_size=size
-            )
             yield Send("SystemSharedMemoryRegister", message, deadline.remaining_s())
-            is_registered = True
+            fate = _Fate.KEPT
         except OrganSegError as error:
             if isinstance(error, _REFUSALS):
+                fate = _Fate.REFUSED
                 self._is_usable = False
             self._refuse(f"the server did not take it: {error}", error)
         finally:
             # Both sides have it mapped, or never will: nothing is left behind by its name.
             region.hide()
-            if not is_registered:
-                self._give_back(region, is_done=False)
-        return region if is_registered else None
+            if fate is not _Fate.KEPT:
+                self._give_back(region, fate)
+        return region if fate is _Fate.KEPT else None
 
     def _refuse(self, words: str, error: Exception) -> None:
         """Raises where shared memory is required, an error of the same kind."""
@@ -237,15 +246,20 @@ class Regions:
                 "into ApiKey), or use SharedMemory.AUTO, which does without"
             ) from error
 
-    def _give_back(self, region: Region, *, is_done: bool) -> None:
+    def _give_back(self, region: Region, fate: _Fate) -> None:
         with self._lock:
             self._lent.discard(region)
             idle_bytes = sum(one.size for one in self._idle)
-            if is_done and self._is_usable and idle_bytes + region.size <= _MOST_IDLE_BYTES:
+            if (
+                fate is _Fate.KEPT
+                and self._is_usable
+                and idle_bytes + region.size <= _MOST_IDLE_BYTES
+            ):
                 self._idle.append(region)
-            else:
+                return
+            if fate is not _Fate.REFUSED:
                 self._abandoned.append(region)
-                region.close()
+        region.close()
 
     def _abandon_idle(self) -> None:
         with self._lock:
