@@ -131,6 +131,16 @@ def new_request_id(request_id: str | None) -> str:
     return request_id
 
 
+def _image_and_question(image: SentImage, question: bytes) -> dict[str, NDArray[Any]]:
+    inputs: dict[str, NDArray[Any]] = {
+        IMAGE.name: _text(image.content),
+        QUERY.name: _text(question),
+    }
+    if image.window is not None:
+        inputs[WINDOW.name] = np.array([image.window], dtype=WINDOW.dtype.numpy)
+    return inputs
+
+
 def _largest_masks(image: SentImage) -> Mapping[str, int]:
     """The bytes of a mask for every organ; nothing where the image's header does not say its size.
 
@@ -141,16 +151,6 @@ def _largest_masks(image: SentImage) -> Mapping[str, int]:
         return {}
     most = MASKS.axes[0].max
     return {MASKS.name: most * math.prod(size_hw) * MASKS.dtype.numpy.itemsize}
-
-
-def _image_and_question(image: SentImage, question: bytes) -> dict[str, NDArray[Any]]:
-    inputs: dict[str, NDArray[Any]] = {
-        IMAGE.name: _text(image.content),
-        QUERY.name: _text(question),
-    }
-    if image.window is not None:
-        inputs[WINDOW.name] = np.array([image.window], dtype=WINDOW.dtype.numpy)
-    return inputs
 
 
 def _text(content: bytes) -> NDArray[Any]:

@@ -6,6 +6,6 @@ from organseg.serving.stages.llava_med_explain import LlavaMedExplainStage
 from organseg.serving.triton_stream import triton_stream
 
 # Words may wait: on a machine of few cores the flow's stages go first.
-os.nice(10)
+os.nice(5)
 
 TritonPythonModel = triton_stream(LlavaMedExplainStage)
