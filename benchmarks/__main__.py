@@ -13,6 +13,8 @@ from benchmarks import (
     perf_analyzer_command,
     perf_input,
     stages_command,
+    volume_command,
+    volume_memory_command,
 )
 from organseg.errors import OrganSegError
 
@@ -22,6 +24,8 @@ _SUBCOMMANDS: tuple[ModuleType, ...] = (
     perf_input,
     perf_analyzer_command,
     gpu_command,
+    volume_command,
+    volume_memory_command,
 )
 """Each has `add_command(commands)`, whose parser sets `run`: arguments to exit status."""
 
@@ -35,6 +39,10 @@ examples:
       drives a running server with NVIDIA's perf_analyzer, from one user to four
   python -m benchmarks gpu --preset llava-med-7b --out docs/results/gpu
       times everything that the GPU of this machine can do (docs/gpu.md)
+  python -m benchmarks volume --url localhost:8001 --json docs/results/volume/speed.json
+      slices per second of a 100-slice volume, a call a slice and several at once
+  python -m benchmarks volume-memory --json docs/results/volume/memory.json
+      the client's memory for scans of growing length; needs no server
 """
 
 

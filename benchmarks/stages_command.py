@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from benchmarks.options import add_workload_options, count
 from benchmarks.record import describe_run, write_record
-from benchmarks.stages import DEADLINE_S, time_stages
+from benchmarks.served import served
+from benchmarks.stages import time_stages
 from benchmarks.stages_report import stages_record, stages_table
 from benchmarks.workload import Question, make_workload
-from organseg.contract import ENSEMBLE_NAME
-from organseg.serving.embedded import EmbeddedServer, EnsembleProbe, ServerOptions
-from organseg.serving.manifest import MODELS_FOLDER, verify_release
-from organseg_client import GrpcTransport
 
 _DESCRIPTION = """\
 Ask a server one question after another and print, as a Markdown table, the milliseconds that
@@ -67,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
         workload.questions[: options.warm_up],
         workload.questions[options.warm_up :],
     )
-    with _server(options.release, options.url) as (address, server):
+    with served(options.release, options.url) as (address, server):
         timings = time_stages(address, warm_up, timed, _with_progress)
     workload = replace(workload, questions=timed)
     machine = about["machine"]
@@ -84,37 +78,6 @@ def run(options: argparse.Namespace) -> int:
             stages_record(timings, workload, len(warm_up), {**about, "server": server}),
         )
     return 1 if timings.errors else 0
-
-
-@contextmanager
-def _server(release: Path | None, url: str | None) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The address of the server to measure and what is known of it; our own ends with the block."""
-    if release is None:
-        address = str(url)
-        yield address, {"address": address, "release": None, **_preset(address)}
-        return
-    manifest = verify_release(release)
-    known = {
-        "preset": manifest.preset,
-        "platform": manifest.platform,
-        "trained": manifest.trained,
-        "created": manifest.created,
-        "contract_version": manifest.contract_version,
-    }
-    print(f"Loading preset {manifest.preset} …", file=sys.stderr, flush=True)
-    options = ServerOptions(grpc_port=0, http_port=0, metrics_port=0)
-    with EmbeddedServer(release / MODELS_FOLDER, options, probe=EnsembleProbe()) as server:
-        address = server.grpc_address
-        yield address, {"address": "embedded", "release": known, **_preset(address)}
-
-
-def _preset(address: str) -> dict[str, str]:
-    transport = GrpcTransport(address)
-    try:
-        parameters = transport.model_config(ENSEMBLE_NAME, DEADLINE_S).parameters
-    finally:
-        transport.close()
-    return {"preset": parameters.get("preset", "unknown")}
 
 
 def _with_progress(questions: Sequence[Question]) -> Iterable[Question]:

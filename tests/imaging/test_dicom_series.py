@@ -159,3 +159,69 @@ def test_no_folder_no_slices_and_one_slice_are_each_refused(tmp_path):
     (tmp_path / "one.dcm").write_bytes(dicom(_display_values()[0]))
     with pytest.raises(ImageError, match="at least two slices"):
         read_dicom_series(tmp_path)
+
+
+def _write_placed(folder, place_mm) -> None:
+    """Five slices, each where `place_mm` of its index says."""
+    for index, (name, shown) in enumerate(zip(NAMES, _display_values(), strict=True)):
+        settings = {
+            "ImagePositionPatient": [-100.0, *place_mm(index)],
+            "PixelSpacing": [0.7, 0.9],
+        }
+        (folder / name).write_bytes(dicom(shown, **settings))
+
+
+@pytest.mark.parametrize("degrees", [1.0, 12.0, -20.0])
+def test_a_tilted_gantry_is_noticed_by_the_slices_places(degrees, tmp_path):
+    slide = 2.5 * np.tan(np.radians(degrees))
+    _write_placed(tmp_path, lambda index: [-50 + slide * index, 300 + 2.5 * index])
+    with pytest.raises(ImageError, match=rf"tilted by {abs(degrees):.1f} degrees \(gantry tilt\)"):
+        read_dicom_series(tmp_path)
+
+
+def test_places_that_are_rounded_are_no_tilt(tmp_path):
+    _write_placed(tmp_path, lambda index: [-50 + 0.01 * (index % 2), 300 + 2.5 * index])
+    assert np.array_equal(read_dicom_series(tmp_path).values, _display_values())
+
+
+def test_an_oblique_stack_is_no_tilt(tmp_path):
+    angle = np.radians(15)
+    for index, (name, shown) in enumerate(zip(NAMES, _display_values(), strict=True)):
+        normal = np.array([0, -np.sin(angle), np.cos(angle)])
+        settings = {
+            "ImageOrientationPatient": [1, 0, 0, 0, float(np.cos(angle)), float(np.sin(angle))],
+            "ImagePositionPatient": [float(each) for each in 2.5 * index * normal],
+            "PixelSpacing": [0.7, 0.9],
+        }
+        (tmp_path / name).write_bytes(dicom(shown, **settings))
+    volume = read_dicom_series(tmp_path)
+    assert np.array_equal(volume.values, _display_values())
+    assert volume.spacing_zyx_mm == pytest.approx((2.5, 0.7, 0.9))
+
+
+def test_a_slice_that_is_shifted_sideways_is_noticed(tmp_path):
+    _write_placed(tmp_path, lambda index: [-50 + 3.0 * (index == 2), 300 + 2.5 * index])
+    with pytest.raises(ImageError, match="shifted sideways"):
+        read_dicom_series(tmp_path)
+
+
+@pytest.mark.parametrize("modality", ["US", "XA", "DX", "PT", "NM"])
+def test_another_modality_is_named(modality, tmp_path):
+    _write_series(tmp_path, Modality=modality)
+    with pytest.raises(ImageError, match=f"wanted a series of CT or MR, .* modality {modality};"):
+        read_dicom_series(tmp_path)
+
+
+def test_an_ultrasound_clip_is_refused_for_what_it_is(tmp_path):
+    drop = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
+    clip = dicom(_display_values()[0], Modality="US", NumberOfFrames=2, drop=drop)
+    (tmp_path / "clip.dcm").write_bytes(clip)
+    with pytest.raises(ImageError, match="modality US"):
+        read_dicom_series(tmp_path)
+
+
+def test_what_is_no_code_of_a_modality_is_not_repeated(tmp_path):
+    _write_series(tmp_path, Modality="DOE JANE")
+    with pytest.raises(ImageError, match="modality another one") as caught:
+        read_dicom_series(tmp_path)
+    assert "JANE" not in str(caught.value)
