@@ -16,7 +16,7 @@ for name in ("contract", "contract.pbtxt", "imaging.decoding", "imaging.overlay"
              "questions", "errors"):
     importlib.import_module(f"organseg.{name}")
 import organseg_client
-heavy = {"torch", "transformers", "onnx", "onnxruntime", "scipy", "nibabel", "pydicom"}
+heavy = {"torch", "transformers", "onnx", "onnxruntime", "scipy", "nibabel", "pydicom", "rich"}
 print(sorted(heavy & set(sys.modules)))
 """
 
@@ -45,3 +45,9 @@ def test_the_base_install_brings_the_client_and_no_torch(tmp_path: Path):
         [str(command), "segment", "--help"], check=True, capture_output=True, text=True
     )
     assert "Which organ" in taught.stdout
+    # Tables need no more than what was installed.
+    asked = subprocess.run(
+        [str(command), "health", "--url", "127.0.0.1:1"], capture_output=True, text=True
+    )
+    assert (asked.returncode, asked.stderr) == (1, "")
+    assert "unreachable" in asked.stdout

@@ -22,6 +22,7 @@ HEAVY = {
     "nibabel",
     "pydicom",
     "highdicom",
+    "rich",
     "pytriton",
 }
 

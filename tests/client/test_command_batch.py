@@ -85,7 +85,7 @@ def test_every_row_is_answered_in_order_with_its_pictures(
 
 
 def test_a_killed_batch_goes_on_where_it_was(server_address: str, folder: Path) -> None:
-    rows = many_rows(40)
+    rows = many_rows(24)
     table, out = write_csv(folder, rows), folder / "answers.jsonl"
     arguments = ["batch", table, "--out", out, "--url", server_address, "--concurrency", "2"]
     process = subprocess.Popen(
