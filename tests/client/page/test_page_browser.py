@@ -205,6 +205,21 @@ def test_the_focus_goes_through_the_page_in_the_order_it_is_read(browser):
         assert seen.index(place) > seen.index("question")
 
 
+def test_an_answer_is_explained_in_words_that_say_what_the_mask_says(browser):
+    browser.open(SAMPLES / "ct_upper_abdomen.png")
+    browser.ask("Segment the liver.")
+    browser.tab.click("#explain:enabled")
+    browser.tab.wait_for_function(
+        "document.querySelector('#explanation')?.getAttribute('aria-busy') === 'false'"
+    )
+    words = browser.tab.inner_text("#explanation")
+    assert "liver" in words
+    write_picture(browser, "explanation")
+    browser.tab.reload()
+    browser.tab.wait_for_selector("#explanation:not([hidden])")
+    assert browser.tab.inner_text("#explanation") == words
+
+
 def test_junk_is_refused_on_the_page_and_the_open_image_stays(browser, tmp_path):
     browser.open(SAMPLES / "ct_upper_abdomen.png")
     junk = tmp_path / "<img src=x onerror=alert(1)>.png"
