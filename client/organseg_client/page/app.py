@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import socket
 import tempfile
 from collections.abc import AsyncIterator
@@ -35,7 +34,6 @@ STATIC = Path(__file__).parent / "static"
 """The page's own files."""
 
 _JANITOR_PERIOD_S = 30.0
-_LOG = logging.getLogger(__name__)
 
 
 def build_app(options: PageOptions, first_scan: OpenScan | None = None) -> ASGIApp:

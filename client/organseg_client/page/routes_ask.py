@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from starlette.routing import Route
 
 __all__ = ["ask_routes"]
+
+_LOG = logging.getLogger(__name__)
 
 _SERVER_DEADLINE_S = 10.0
 _MAX_BODY_BYTES = 16 * 1024
@@ -163,7 +166,10 @@ def _stream(page: PageState, events: AsyncIterator[dict[str, Any]]) -> Response:
         try:
             async for event in events:
                 yield json.dumps(event).encode() + b"\n"
-        except OrganSegError as error:
+        # The status has been sent: even a fault of this process has to be told as an event.
+        except Exception as error:
+            if not isinstance(error, OrganSegError):
+                _LOG.exception("a fault while an answer was streamed")
             problem = describe(error, page.options.servers).to_dict()
             yield json.dumps({"kind": "error", **problem}).encode() + b"\n"
 

@@ -16,6 +16,8 @@ from organseg_client.page.options import PageOptions, new_token
 from organseg_client.page.serving import page_url
 
 STATIC = Path(organseg_client.page.__file__).parent / "static"
+KEYS = STATIC / "js" / "keys.js"
+DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "page.md"
 SAMPLES = Path(__file__).resolve().parents[3] / "demo" / "samples"
 
 
@@ -178,3 +180,10 @@ def test_the_pages_own_files_are_short_and_name_no_other_site():
         assert text.count("\n") < 400, path.name
         assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", text), path.name
         assert not re.search(r"\bstyle=|innerHTML|\beval\(", text), path.name
+
+
+def test_every_key_of_the_page_is_documented():
+    rows = re.findall(r'^  \[\[.*?\], "(.+?)", ".+?", "\w+"\],$', KEYS.read_text(), re.MULTILINE)
+    assert len(rows) > 15
+    documented = set(re.findall(r"(?<!`)`([^`\n]+)`(?!`)", DOCUMENT.read_text()))
+    assert set(rows) <= documented
