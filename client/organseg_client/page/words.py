@@ -67,7 +67,8 @@ def describe(error: BaseException, servers: tuple[str, ...]) -> PageProblem:
             503,
             "server_unreachable",
             "The server does not answer",
-            f"Nothing answers at {where}. Start the server and press Retry.",
+            f"Nothing answers at {where}. Start the server, in a checkout with the command below "
+            "(else organseg serve RELEASE), and press Retry.",
             hint=_KEPT,
             command="make serve",
             can_retry=True,

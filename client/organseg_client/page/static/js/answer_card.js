@@ -1,7 +1,7 @@
 // The card of one answer: verdict, reason, organs and how sure, explanation, files.
 
 import { fileAddress } from "./api.js";
-import { find, make, swatch } from "./dom.js";
+import { fill, find, make, swatch } from "./dom.js";
 import { VERDICTS, about, count, percent, time } from "./words.js";
 
 /** Shows an answer; `onExplain` and `onSlice(index)` are what its buttons do. */
@@ -12,7 +12,8 @@ export function showAnswer(scan, answer, { onExplain, onSlice, canExplain }) {
   const card = find("answer");
   card.dataset.number = answer.number;
   card.dataset.verdict = answer.verdict;
-  card.replaceChildren(
+  fill(
+    card,
     make(
       "div",
       { class: "answer-head" },

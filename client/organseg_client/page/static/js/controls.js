@@ -44,6 +44,7 @@ export function showControls(scan) {
     if (isHounsfield) windows.push(...CT_WINDOWS);
     windows.push(["Full range", ...scan.range]);
   }
+  find("window-tool").hidden = windows.length === 1;
   find("window").replaceChildren(
     ...windows.map(([name, low, high]) => make("option", { value: `${low} ${high}` }, name)),
   );

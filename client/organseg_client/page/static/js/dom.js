@@ -10,9 +10,14 @@ export function make(name, attributes = {}, ...children) {
     else if (value === true) made.setAttribute(key, "");
     else if (value !== false && value !== null && value !== undefined) made.setAttribute(key, value);
   }
-  made.append(...children.filter((child) => child !== null && child !== undefined));
+  made.append(...children.filter(isThere));
   return made;
 }
+
+/** Puts children in the place of all that an element has; a null child is left out. */
+export const fill = (place, ...children) => place.replaceChildren(...children.filter(isThere));
+
+const isThere = (child) => child !== null && child !== undefined;
 
 /** A square in an organ's colour. */
 export function swatch(colour) {

@@ -1,6 +1,6 @@
 // What went wrong, what is kept, and the way on.
 
-import { find, make } from "./dom.js";
+import { fill, find, make } from "./dom.js";
 
 /** Shows a problem; `retry` is asked again with the button, `again` is its words. */
 export function showProblem(problem, retry, again = "Retry") {
@@ -13,7 +13,8 @@ export function showProblem(problem, retry, again = "Retry") {
   }
   row.append(make("button", { type: "button", onclick: hideProblem }, "Close"));
   notice.dataset.kind = problem.kind;
-  notice.replaceChildren(
+  fill(
+    notice,
     make("h2", {}, problem.title),
     make("p", {}, problem.words),
     problem.command ? make("p", {}, make("code", {}, problem.command)) : null,

@@ -40,7 +40,7 @@ function show(facts, isGood, sick) {
   const where = facts.servers.join(", ");
   const told = facts.capabilities ?? server.capabilities;
   const release = told?.release ?? {};
-  const weights = release.trained === false ? "untrained weights" : (release.made ?? "").slice(0, 10);
+  const weights = release.trained === false ? "untrained weights" : release.made ? `made ${release.made.slice(0, 10)}` : "";
   const preset = told && told.preset !== "not stated by the server" ? told.preset : "";
   const words = isGood ? [preset, weights, where] : ["no answer from", where || "the page’s server"];
   find("server-text").textContent = words.filter(Boolean).join(isGood ? " · " : " ");
