@@ -58,6 +58,8 @@ class PageOptions:
     """What a browser must bring, once; None on loopback only."""
     deadline_s: float = DEFAULT_DEADLINE_S
     """Seconds that one question about one slice may take."""
+    explanation_deadline_s: float = 300.0
+    """Seconds that an explanation may take, which is read while it is written."""
     connection: ConnectionOptions = field(default_factory=ConnectionOptions)
     """Everything else about the way to the servers."""
     limits: PageLimits = field(default_factory=PageLimits)

@@ -147,7 +147,7 @@ async def _explanation_events(
             explanation = page.client.explain(
                 question=answer.question,
                 result=answer.result if isinstance(answer.result, SegmentationResult) else None,
-                deadline_s=page.options.deadline_s,
+                deadline_s=page.options.explanation_deadline_s,
                 **session.scan.question_arguments(answer.slice_index),
             )
             async with explanation:

@@ -1,11 +1,10 @@
 // The card of one answer: verdict, reason, organs and how sure, explanation, files.
 
-import { fileAddress } from "./api.js";
 import { fill, find, make, swatch } from "./dom.js";
 import { VERDICTS, about, count, percent, time } from "./words.js";
 
-/** Shows an answer; `onExplain` and `onSlice(index)` are what its buttons do. */
-export function showAnswer(scan, answer, { onExplain, onSlice, canExplain }) {
+/** Shows an answer; `onExplain`, `onSlice(index)` and `onSave(file)` are what its buttons do. */
+export function showAnswer(scan, answer, { onExplain, onSlice, onSave, canExplain }) {
   const verdict = VERDICTS[answer.verdict];
   const facts = [about(answer, scan)];
   if (answer.seconds !== undefined) facts.push(time(answer.seconds));
@@ -25,7 +24,7 @@ export function showAnswer(scan, answer, { onExplain, onSlice, canExplain }) {
     organList(scan, answer, onSlice),
     certainty(answer),
     make("p", { class: "explanation", id: "explanation", hidden: !answer.explanation }, answer.explanation),
-    buttons(scan, answer, onExplain, canExplain),
+    buttons(scan, answer, onExplain, onSave, canExplain),
   );
   card.hidden = false;
 }
@@ -90,9 +89,9 @@ function certainty(answer) {
   return make("details", {}, make("summary", {}, "How it was decided"), bars);
 }
 
-function buttons(scan, answer, onExplain, canExplain) {
+function buttons(scan, answer, onExplain, onSave, canExplain) {
   const file = (name, words) =>
-    make("a", { class: "download", href: fileAddress(scan.id, answer.number, name), download: "" }, words);
+    make("button", { type: "button", class: "small", title: "Save this file", onclick: () => onSave(name) }, words);
   const row = make("div", { class: "row" });
   row.append(
     make(

@@ -53,7 +53,13 @@ export const scanFacts = (scan) => json(`/api/scans/${scan}`);
 export const imageBytes = async (scan) => (await request(`/api/scans/${scan}/image.nii`)).arrayBuffer();
 export const closeScan = (scan) => request(`/api/scans/${scan}`, { method: "DELETE" });
 export const ask = (scan, question, signal) => json(`/api/scans/${scan}/answers`, post(question, signal));
-export const fileAddress = (scan, number, file) => `/api/scans/${scan}/answers/${number}/files/${file}`;
+
+/** A file of an answer: its content and the name to save it under. */
+export async function answerFile(scan, number, file, signal) {
+  const answer = await request(`/api/scans/${scan}/answers/${number}/files/${file}`, { signal });
+  const name = /filename\*=UTF-8''(.*)$/.exec(answer.headers.get("content-disposition") ?? "");
+  return { content: await answer.blob(), name: name ? decodeURIComponent(name[1]) : file };
+}
 
 /** Sends files; `names` may hold their folder. */
 export function openFiles(files, signal) {

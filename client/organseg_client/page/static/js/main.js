@@ -125,6 +125,8 @@ async function openKnown(identity) {
 async function showScan(scan) {
   const bytes = await api.imageBytes(scan.id);
   Object.assign(state, { scan, answers: scan.answers, shown: null, labels: null });
+  // First the slider's range: the viewer tells at once which slice it shows.
+  showControls(scan);
   await viewer.show(scan, bytes);
   history.replaceState(null, "", `#${scan.id}`);
   document.title = `${scan.name} – Organ-Seg`;
@@ -138,7 +140,6 @@ async function showScan(scan) {
   find("scope").hidden = scan.slices === 1;
   whole.disabled = scan.slices === 1;
   document.querySelector("input[name=scope][value=slice]").checked = true;
-  showControls(scan);
   showHistory(scan, state.answers, null, show);
   find("question").focus();
   announce(`${scan.name} is open, ${scanFacts(scan)}.`);
@@ -196,7 +197,18 @@ function card() {
   if (!state.shown) return;
   const canExplain = server.capabilities?.can_explain ?? false;
   const onSlice = (index) => viewer.goTo(index);
-  showAnswer(state.scan, state.shown, { onExplain: explainShown, onSlice, canExplain });
+  showAnswer(state.scan, state.shown, { onExplain: explainShown, onSlice, onSave: save, canExplain });
+}
+
+function save(file) {
+  const { scan, shown } = state;
+  run(async (signal) => {
+    const { content, name } = await api.answerFile(scan.id, shown.number, file, signal);
+    const address = URL.createObjectURL(content);
+    make("a", { href: address, download: name }).click();
+    setTimeout(() => URL.revokeObjectURL(address), 60000);
+    announce(`${name} is saved.`);
+  }, reopen());
 }
 
 function explainShown() {
