@@ -23,7 +23,8 @@ export function showAnswer(scan, answer, { onExplain, onSlice, onSave, canExplai
     make("p", { class: "answer-reason" }, answer.reason),
     organList(scan, answer, onSlice),
     certainty(answer),
-    make("p", { class: "explanation", id: "explanation", hidden: !answer.explanation }, answer.explanation),
+    make("p", { class: "explanation", id: "explanation", tabindex: 0, hidden: !answer.explanation }, answer.explanation),
+    make("p", { class: "quiet", id: "explanation-note", hidden: !answer.explanation }, "Written by the language model: it may be wrong."),
     buttons(scan, answer, onExplain, onSave, canExplain),
   );
   card.hidden = false;
@@ -112,6 +113,7 @@ export function showExplanation(text, isRunning) {
   const place = find("explanation");
   if (!place) return;
   place.hidden = false;
+  find("explanation-note").hidden = false;
   place.textContent = text;
   place.classList.toggle("running", isRunning);
   place.setAttribute("aria-busy", isRunning);

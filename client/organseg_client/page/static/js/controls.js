@@ -34,6 +34,7 @@ export function wireControls(viewer, onBoxes) {
 export function showControls(scan) {
   const isVolume = scan.slices > 1;
   find("tools").hidden = false;
+  find("zoom").hidden = false;
   find("slice-tool").hidden = !isVolume;
   find("view-tool").hidden = !isVolume;
   find("slice").max = scan.slices;
