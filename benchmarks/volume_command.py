@@ -113,7 +113,7 @@ def render(record: dict[str, Any], speeds: list[VolumeSpeed]) -> str:
         "",
         f"{depth} slices of {height} x {width} ({what}), one question each, preset "
         f"`{record['server']['preset']}`; {machine['cpu']}, {machine['cores']} cores, load "
-        f"{machine['load_average_1_min']} before; medians of {record['turns']} turns. *Batch*: "
+        f"{machine['load_average_1_min']} before; median time of {record['turns']} turn(s). *Batch*: "
         "slices that the image encoder took at once, by Triton's statistics; *in the server*: from "
         "a slice's arrival to its answer, waiting included.",
         "",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from benchmarks.options import count
@@ -40,7 +41,11 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 def run(options: argparse.Namespace) -> int:
     """Measures and reports. Raises `OrganSegError`."""
     about = describe_run()
-    uses = [measure_memory(storage, slices) for storage in Storage for slices in options.slices]
+    uses = []
+    for storage in Storage:
+        for slices in options.slices:
+            print(f"{storage.value}: {slices} slices …", file=sys.stderr, flush=True)
+            uses.append(measure_memory(storage, slices))
     text = "\n".join(
         [
             "# The client's memory, volume by volume",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ from benchmarks.workload import made_up_picture
 from organseg.imaging.decoding import decode_image
 
 __all__ = ["Storage", "write_scan"]
+
+SliceAt = Callable[[int], "NDArray[np.int16]"]
+ColumnAt = Callable[[int, int], "NDArray[np.int16]"]
 
 SIDE = 512
 """Rows and columns of each slice, a CT's."""
@@ -44,10 +47,14 @@ def write_scan(folder: Path, storage: Storage, depth: int) -> Path:
         # Shifted sideways, so that no two are equal.
         return np.roll(pictures[index % _DISTINCT], index // _DISTINCT, axis=1)
 
+    def column_at(index: int, column: int) -> NDArray[np.int16]:
+        # The same as of the slice, without making it.
+        return pictures[index % _DISTINCT][:, (column - index // _DISTINCT) % SIDE]
+
     if storage is Storage.DICOM:
         return _write_series(folder / "series", slice_at, depth)
     name = "scan.nii" if storage is Storage.NIFTI else "scan.nii.gz"
-    return _write_nifti(folder / name, storage, slice_at, depth)
+    return _write_nifti(folder / name, storage, slice_at, column_at, depth)
 
 
 def _picture(seed: int) -> NDArray[np.int16]:
@@ -57,7 +64,9 @@ def _picture(seed: int) -> NDArray[np.int16]:
     return hounsfield
 
 
-def _write_nifti(path: Path, storage: Storage, slice_at: Any, depth: int) -> Path:
+def _write_nifti(
+    path: Path, storage: Storage, slice_at: SliceAt, column_at: ColumnAt, depth: int
+) -> Path:
     from nibabel.nifti1 import Nifti1Header
     from nibabel.openers import ImageOpener
 
@@ -78,7 +87,7 @@ def _write_nifti(path: Path, storage: Storage, slice_at: Any, depth: int) -> Pat
         if is_sagittal:
             # Column by column of the picture, each with all slices: (Z, H) for every W.
             for column in range(SIDE):
-                plane = np.stack([slice_at(index)[:, column] for index in range(depth)])
+                plane = np.stack([column_at(index, column) for index in range(depth)])
                 file.write(plane.tobytes(order="F"))
         else:
             for index in range(depth):
@@ -90,7 +99,7 @@ def _write_nifti(path: Path, storage: Storage, slice_at: Any, depth: int) -> Pat
     return path
 
 
-def _write_series(folder: Path, slice_at: Any, depth: int) -> Path:
+def _write_series(folder: Path, slice_at: SliceAt, depth: int) -> Path:
     from pydicom.dataset import Dataset, FileMetaDataset
     from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
