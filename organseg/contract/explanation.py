@@ -85,4 +85,4 @@ def model_of(preset: Preset, name: str) -> Model:
     for model in served_models(preset):
         if model.name == name:
             return model
-    raise KeyError(f"no release has a model {name!r}")
+    raise KeyError(f"a release has no model {name!r}")

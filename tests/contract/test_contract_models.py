@@ -100,5 +100,5 @@ def test_a_stage_and_its_tensors_are_found_by_name_and_a_wrong_name_is_said() ->
     assert model.tensor("verdicts").name == "verdicts"
     with pytest.raises(KeyError, match="model 'gate' has no tensor 'masks'"):
         model.tensor("masks")
-    with pytest.raises(KeyError, match="no stage 'segmenter'"):
+    with pytest.raises(KeyError, match="has no model 'segmenter'"):
         model_of(PRESETS["tiny"], "segmenter")

@@ -9,7 +9,16 @@ from typing import Any
 
 import pytest
 
-from organseg.contract import CONTRACT_VERSION, PRESETS, DataType, Model, Preset, Tensor, version
+from organseg.contract import (
+    CONTRACT_VERSION,
+    PRESETS,
+    DataType,
+    Model,
+    Preset,
+    Tensor,
+    explanation_model,
+    version,
+)
 from organseg.contract.models import ensemble_tensors, models_of
 from organseg.contract.tensors import static
 
@@ -32,7 +41,12 @@ def version_with(
         inputs, outputs = ensemble_tensors(preset)
         return changed(inputs), changed(outputs)
 
+    def changed_explanations(preset: Preset) -> Model:
+        model = explanation_model(preset)
+        return replace(model, inputs=changed(model.inputs), outputs=changed(model.outputs))
+
     monkeypatch.setattr(version, "models_of", changed_models)
+    monkeypatch.setattr(version, "explanation_model", changed_explanations)
     monkeypatch.setattr(version, "ensemble_tensors", changed_ensemble)
     return version._hash(version.contract_document())
 
@@ -50,7 +64,7 @@ def test_the_version_is_the_same_for_every_preset(
     assert version._hash(version.contract_document()) == CONTRACT_VERSION
 
 
-@pytest.mark.parametrize("name", ["MASKS", "QUERY", "patch_states", "organ_presence"])
+@pytest.mark.parametrize("name", ["MASKS", "QUERY", "patch_states", "organ_presence", "TEXT"])
 @pytest.mark.parametrize(
     "change",
     [

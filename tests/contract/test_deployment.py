@@ -8,15 +8,19 @@ from organseg.contract import (
     MEDSAM,
     PRESETS,
     TINY,
+    Loading,
     ModelKind,
     Platform,
     deployment_of,
+    explanation_model,
+    loading_in,
     model_of,
     models_of,
+    served_models,
 )
 
 every_stage = pytest.mark.parametrize(
-    "model", models_of(TINY), ids=[model.name for model in models_of(TINY)]
+    "model", served_models(TINY), ids=[model.name for model in served_models(TINY)]
 )
 
 
@@ -60,6 +64,26 @@ def test_the_two_branches_together_take_the_two_cores_of_the_embedded_machine() 
     rows = {model.name: deployment_of(TINY, Platform.PYTHON, model) for model in models_of(TINY)}
     assert rows["image_encoder"].threads + rows["llava_med"].threads == 2
     assert rows["mask_decoder"].threads == 2
+
+
+def test_the_model_that_explains_takes_one_request_one_thread_and_no_memory_before_it_is_asked():
+    model = explanation_model(TINY)
+    embedded = deployment_of(TINY, Platform.PYTHON, model)
+    assert (embedded.instances, embedded.threads, embedded.joins_requests) == (1, 1, False)
+    assert embedded.loading is Loading.ON_FIRST_REQUEST
+    # On a GPU its room is taken when the server starts, as that of every other model.
+    assert deployment_of(TINY, Platform.TENSORRT, model).loading is Loading.AT_START
+    for platform in Platform:
+        own, flow = (
+            deployment_of(TINY, platform, each) for each in (model, model_of(TINY, "llava_med"))
+        )
+        assert (own.language_model, own.on_gpu) == (flow.language_model, flow.on_gpu)
+
+
+def test_loading_is_read_back_from_the_config_and_the_usual_way_is_not_written():
+    for loading in Loading:
+        assert loading_in(loading.parameters) is loading
+    assert Loading.AT_START.parameters == {}
 
 
 def test_each_native_platform_loads_its_own_file() -> None:

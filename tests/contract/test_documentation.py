@@ -6,13 +6,14 @@ import pytest
 
 from organseg.contract import (
     CONTRACT_VERSION,
+    EXPLAIN_NAME,
     PRESETS,
     TINY,
     Platform,
     Tensor,
     Verdict,
     ensemble_tensors,
-    models_of,
+    served_models,
 )
 from organseg.contract.documentation import render_documentation
 from organseg.organs import ANSWERS
@@ -25,7 +26,9 @@ def section(name: str) -> str:
     return PAGE.split(f"## `{name}`", 1)[1].split("\n## ", 1)[0]
 
 
-@pytest.mark.parametrize("model", models_of(TINY), ids=[model.name for model in models_of(TINY)])
+@pytest.mark.parametrize(
+    "model", served_models(TINY), ids=[model.name for model in served_models(TINY)]
+)
 def test_every_tensor_of_a_model_is_in_its_section_with_type_and_meaning(model) -> None:
     text = section(model.name)
     assert model.doc in text
@@ -61,9 +64,15 @@ def test_version_verdicts_organs_and_letters_are_listed() -> None:
 def test_the_deployment_table_has_a_row_per_preset_stage_and_platform() -> None:
     for preset in PRESETS.values():
         table = PAGE.split(f"### `{preset.name}`", 1)[1].split("\n### ", 1)[0]
-        for model in models_of(preset):
+        for model in served_models(preset):
             for platform in Platform:
                 assert f"| {model.name} | {platform.value} |" in table
+
+
+def test_the_deployment_table_says_what_memory_explanations_take_and_from_when() -> None:
+    table = PAGE.split("### `llava-med-7b`", 1)[1]
+    assert f"| {EXPLAIN_NAME} | tensorrt | GPU |  | bf16 | 14,432 MiB | at start |" in table
+    assert f"| {EXPLAIN_NAME} | python | CPU |  | fp32 | 28,865 MiB | on first request |" in table
 
 
 def test_the_page_ends_in_one_newline() -> None:

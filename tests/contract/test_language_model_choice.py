@@ -6,6 +6,7 @@ import pytest
 from tritonclient.grpc import model_config_pb2 as pb
 
 from organseg.contract import (
+    EXPLAIN_NAME,
     LLAVA_MED_7B,
     TINY,
     LanguageModel,
@@ -36,9 +37,11 @@ def test_a_config_gives_back_the_choice_that_it_was_rendered_with(choice):
     assert language_model_in(parameters_of(texts["llava_med"])) == choice
 
 
-def test_no_other_stage_speaks_of_the_language_model():
+def test_both_models_that_have_the_language_model_say_how_it_is_kept_and_no_other_does():
     for name, text in render_configs(LLAVA_MED_7B, Platform.TENSORRT, INT8_SPREAD).items():
-        if name != "llava_med":
+        if name in ("llava_med", EXPLAIN_NAME):
+            assert language_model_in(parameters_of(text)) == INT8_SPREAD
+        else:
             assert language_model_in(parameters_of(text)) is None
             assert text == render_configs(LLAVA_MED_7B, Platform.TENSORRT)[name]
 

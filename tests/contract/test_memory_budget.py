@@ -4,18 +4,33 @@ from __future__ import annotations
 
 import pytest
 
-from organseg.contract import LLAVA_MED_7B, PRESETS, TINY, LanguageModelWeights
+from organseg.contract import (
+    EXPLAIN_NAME,
+    LLAVA_MED_7B,
+    MOST_TOKENS,
+    PRESETS,
+    TINY,
+    Explanations,
+    LanguageModelWeights,
+    Verdict,
+)
 from organseg.contract.memory import (
     GPU_CLASSES,
+    OPENING_TOKENS,
     GpuClass,
     budget,
+    explanation_parts,
     host_bytes,
     kept_weight_bytes,
     key_value_bytes,
     largest_batch,
+    stage_weight_bytes,
     total_bytes,
 )
 from organseg.contract.memory_page import CHOICES, render_memory
+from organseg.networks.answer_text import Finding, answer_opening
+from organseg.networks.build import stand_in_tokenizer
+from organseg.organs import ORGANS
 
 PAGE = render_memory()
 SIZE = LLAVA_MED_7B.vision_language
@@ -71,9 +86,38 @@ def test_loading_takes_the_hosts_memory_in_sixteen_bits_whatever_is_kept_then():
     assert int4 > kept_weight_bytes(SIZE, LanguageModelWeights.INT4)
 
 
-def test_keys_and_values_of_a_prompt_are_two_a_layer_and_token():
+def test_keys_and_values_are_two_a_layer_and_token():
     wanted = 2 * 32 * 2048 * 1024 * 2
-    assert key_value_bytes(SIZE, LanguageModelWeights.BF16) == wanted
+    assert key_value_bytes(SIZE, LanguageModelWeights.BF16, 2048) == wanted
+
+
+@every_preset
+@every_weights
+def test_explanations_take_a_second_copy_of_the_model_with_its_head_and_keep_keys(preset, weights):
+    size = preset.vision_language
+    weight_part, at_work, _ = explanation_parts(preset, weights)
+    own = kept_weight_bytes(size, weights)
+    if not size.tied_embeddings:
+        own += size.vocabulary * size.width * (4 if weights is LanguageModelWeights.FP32 else 2)
+    assert weight_part.fixed_bytes == own == stage_weight_bytes(preset, EXPLAIN_NAME, weights)
+    assert at_work.fixed_bytes > key_value_bytes(size, weights, size.max_tokens + MOST_TOKENS)
+    # One request at a time, whatever the flow's batch.
+    assert weight_part.request_bytes == at_work.request_bytes == 0
+
+
+def test_a_card_with_explanations_holds_a_smaller_batch():
+    common = GPU_CLASSES[1]
+    int8 = LanguageModelWeights.INT8
+    alone = largest_batch(LLAVA_MED_7B, int8, common)
+    explaining = largest_batch(LLAVA_MED_7B, int8, common, explanations=Explanations.INCLUDE)
+    assert 0 < explaining < alone
+
+
+def test_the_answers_beginning_fits_the_room_that_is_counted_for_it():
+    tokenizer, _, _ = stand_in_tokenizer()
+    every = [Finding(organ, Verdict.ABSENT_IN_IMAGE) for organ in ORGANS]
+    opening = tokenizer.encode(answer_opening(every), add_special_tokens=False).ids
+    assert len(opening) <= OPENING_TOKENS
 
 
 def test_no_batch_is_larger_than_the_presets_limit():
@@ -87,14 +131,18 @@ def test_the_page_has_a_row_for_every_class_of_gpus(preset):
     for gpu in GPU_CLASSES:
         (row,) = (line for line in section.splitlines() if line.startswith(f"| {gpu.gigabytes} GB"))
         batches = [cell.strip() for cell in row.split("|")[2:-1]]
-        wanted = [largest_batch(preset, weights, gpu) for weights in CHOICES]
-        assert batches == [str(batch) if batch else "does not fit" for batch in wanted]
+        for weights, cell in zip(CHOICES, batches, strict=True):
+            explaining, alone = (
+                str(largest_batch(preset, weights, gpu, explanations=each) or "does not fit")
+                for each in Explanations
+            )
+            assert cell == (alone if explaining == alone else f"{explaining} ({alone})")
 
 
 @every_preset
 def test_the_page_names_every_part_that_is_counted(preset):
     section = PAGE.split(f"## `{preset.name}`", 1)[1].split("\n## ", 1)[0]
-    for part in budget(preset, LanguageModelWeights.INT8):
+    for part in budget(preset, LanguageModelWeights.INT8, explanations=Explanations.INCLUDE):
         assert f"| {part.name} |" in section
 
 

@@ -12,12 +12,15 @@ from organseg.contract import (
     CONTRACT_PARAMETER,
     CONTRACT_VERSION,
     ENSEMBLE_NAME,
+    EXPLAIN_NAME,
     PRESETS,
     PROMPT_COUNTS,
+    Explanations,
     ModelKind,
     Platform,
     Preset,
     ensemble_tensors,
+    explanation_model,
     model_of,
     models_of,
 )
@@ -49,7 +52,9 @@ def stage_configs(preset: Preset, platform: Platform) -> dict[str, Any]:
 def test_the_text_parses_back_to_the_message_it_came_from(
     preset: Preset, platform: Platform
 ) -> None:
+    explaining = model_config(explanation_model(preset), preset, platform)
     messages = {**stage_configs(preset, platform), ENSEMBLE_NAME: ensemble_config(preset)}
+    messages[EXPLAIN_NAME] = explaining
     texts = render_configs(preset, platform)
     assert texts.keys() == messages.keys()
     for name, text in texts.items():
@@ -202,3 +207,24 @@ def test_stages_that_loop_take_requests_one_at_a_time(preset: Preset, platform: 
     for name, message in stage_configs(preset, platform).items():
         loops = name in ("preprocess", "gate", "postprocess")
         assert list(message.dynamic_batching.preferred_batch_size) == ([1] if loops else [])
+
+
+@every_rendering
+def test_the_model_that_explains_is_the_only_one_that_streams(
+    preset: Preset, platform: Platform
+) -> None:
+    for name, text in render_configs(preset, platform).items():
+        config = parse_config(text)
+        assert config.model_transaction_policy.decoupled is (name == EXPLAIN_NAME)
+        if name == EXPLAIN_NAME:
+            assert config.max_batch_size == 1
+            assert [group.count for group in config.instance_group] == [1]
+            optional = [tensor.name for tensor in config.input if tensor.optional]
+            assert optional == ["WINDOW", "MAX_TOKENS"]
+
+
+@every_rendering
+def test_a_release_may_leave_explanations_out(preset: Preset, platform: Platform) -> None:
+    whole = render_configs(preset, platform)
+    without = render_configs(preset, platform, explanations=Explanations.LEAVE_OUT)
+    assert {name: text for name, text in whole.items() if name != EXPLAIN_NAME} == without

@@ -25,6 +25,7 @@ from organseg.contract import (
     Platform,
     model_of,
     models_of,
+    served_models,
 )
 from organseg.contract.checker import check_graph
 from organseg.contract.pbtxt import render_configs
@@ -45,7 +46,7 @@ def test_a_release_verifies_and_says_what_it_is(release: Path):
 
 
 def test_a_release_holds_every_model_of_the_contract(release: Path):
-    names = {model.name for model in models_of(TINY)} | {ENSEMBLE_NAME}
+    names = {model.name for model in served_models(TINY)} | {ENSEMBLE_NAME}
     assert {path.name for path in (release / "models").iterdir()} == names
     for name in names:
         assert (release / "models" / name / "config.pbtxt").is_file()
@@ -198,7 +199,7 @@ def test_a_graph_that_differs_from_torch_is_not_released(release: Path):
 @pytest.mark.parametrize("platform", [Platform.ONNXRUNTIME, Platform.TENSORRT])
 def test_native_platforms_get_no_python_file_for_their_graphs(tmp_path, platform):
     _write_configs(tmp_path, TINY, platform)
-    for model in models_of(TINY):
+    for model in served_models(TINY):
         has_python = (tmp_path / model.name / "1" / "model.py").exists()
         assert has_python is (model.kind is ModelKind.PYTHON)
 

@@ -26,7 +26,7 @@ from organseg.errors import EngineError
 from organseg.imaging.preprocess import prepare
 from organseg.serving.stage import Arrays, StageContext, StageRequest
 from organseg.serving.stages.llava_med import LlavaMedStage
-from organseg.serving.triton_model import _context
+from organseg.serving.triton_model import read_context
 from organseg_client import OrganSegClient
 
 LEAST_COSINE = {
@@ -99,13 +99,13 @@ def triton_arguments(kind: str, **parameters: str) -> dict[str, str]:
 
 def test_the_server_reads_weights_and_placement_from_the_config():
     common = {CONTRACT_PARAMETER: CONTRACT_VERSION, "preset": "tiny", "threads": "1"}
-    spread = _context(triton_arguments("MODEL", weights="int4", placement="spread", **common))
+    spread = read_context(triton_arguments("MODEL", weights="int4", placement="spread", **common))
     assert spread.language_model == LanguageModel(LanguageModelWeights.INT4, Placement.SPREAD)
     assert spread.device == "cpu"
-    one = _context(triton_arguments("GPU", weights="fp16", placement="one", **common))
+    one = read_context(triton_arguments("GPU", weights="fp16", placement="one", **common))
     assert one.language_model == LanguageModel(LanguageModelWeights.FP16)
     assert one.device == "cuda:1"
-    assert _context(triton_arguments("CPU", **common)).language_model is None
+    assert read_context(triton_arguments("CPU", **common)).language_model is None
 
 
 @pytest.mark.server

@@ -9,7 +9,7 @@ import pytest
 
 from constructed import PICTURES, QUESTIONS, constructed_checkpoint
 from flow_stages import STAGES
-from organseg.contract import CONTRACT_PARAMETER, CONTRACT_VERSION, TINY, models_of
+from organseg.contract import CONTRACT_PARAMETER, CONTRACT_VERSION, TINY, models_of, served_models
 from organseg.errors import ContractError, ImageError, InvalidInputError
 from organseg.imaging.decoding import decode_image
 from organseg.serving.stage import Arrays, Stage, StageContext, StageRequest
@@ -117,7 +117,7 @@ def test_a_foreign_errors_own_words_never_leave_the_process():
 def test_every_model_file_is_at_most_forty_lines():
     root = Path(__file__).resolve().parents[2] / "model_repository"
     files = sorted(root.glob("*/1/model.py"))
-    assert [path.parts[-3] for path in files] == sorted(model.name for model in models_of(TINY))
+    assert [path.parts[-3] for path in files] == sorted(model.name for model in served_models(TINY))
     for path in files:
         assert len(path.read_text().splitlines()) <= 40
 

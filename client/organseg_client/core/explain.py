@@ -43,7 +43,7 @@ def explain(
     Raises `InvalidInputError` at once for arguments that cannot be used.
     """
     if max_tokens is not None and (
-        not isinstance(max_tokens, int) or not 1 <= max_tokens <= MOST_TOKENS
+        type(max_tokens) is not int or not 1 <= max_tokens <= MOST_TOKENS
     ):
         raise InvalidInputError(
             f"wanted 1 to {MOST_TOKENS} tokens at most, got {max_tokens!r}; leave it out for the "
