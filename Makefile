@@ -17,7 +17,7 @@ READY := $(VENV)/.ready
 # index has CUDA builds only, name one that has a CPU build: make setup TORCH_ARGS='--index-url …'
 TORCH := torch==2.13.0
 TORCH_ARGS ?=
-EXTRAS := serve,export,quantised,train,evaluation,bench,dev
+EXTRAS := serve,export,quantised,train,evaluation,bench,ui,dev
 
 # A machine with a GPU gets an environment of its own: CUDA builds, and ONNX Runtime's GPU build in
 # the place of the CPU's, since both are the same Python module.
@@ -32,10 +32,10 @@ NVIDIA_SMI  ?= nvidia-smi
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo serve test test-gpu check format contract export train evaluate pictures scoreboard bench bench-gpu gpu-present clean
+.PHONY: help setup system-packages demo serve test test-gpu check format contract export train evaluate pictures scoreboard bench bench-gpu gpu-present clean
 
 help: ## Print this list
-	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  make %-15s %s\n", $$1, $$2}'
 
 setup: $(READY) ## Make the virtual environment with everything in it
 
@@ -66,7 +66,10 @@ export: setup ## Export a release (PRESET=tiny, ARGS=--platform …)
 $(RELEASE)/manifest.json: $(READY) $(shell find organseg/contract organseg/networks export model_repository -name '*.py' -o -name '*.json' -o -name '*.pbtxt' -o -name '*.safetensors')
 	$(BIN)/python -m export --preset $(PRESET) --out $(RELEASE) --replace
 
-test: setup ## Run all tests that need no GPU
+system-packages: ## Install the Debian packages that some tests want (root; others are told how)
+	@tests/system_packages.sh
+
+test: setup system-packages ## Run all tests that need no GPU
 	$(BIN)/python -m pytest -m 'not gpu' $(ARGS)
 
 # Elsewhere warnings are errors. What libraries of GPUs warn of is different on each kind.
@@ -125,6 +128,8 @@ evaluate: $(RELEASE)/manifest.json ## Ask the served release on phantoms and on 
 pictures: demo ## Make the README's pictures again
 	cp demo/overlays/all.png docs/images/demo.png
 	$(BIN)/python -m demo.real
+	ORGANSEG_PAGE_PICTURES=docs/images ORGANSEG_SHIPPED_RELEASE=$(RELEASE) \
+	  $(BIN)/python -m pytest -q tests/client/page/test_page_browser.py
 
 scoreboard: setup ## Render the README's tables from docs/results
 	$(BIN)/python -m organseg.evaluation.scoreboard

@@ -68,6 +68,11 @@ class DisplayOrientation:
         boxes[~is_box] = 0.0
         return boxes
 
+    def inverse(self) -> DisplayOrientation:
+        """The orientation whose `apply` is this one's `invert`."""
+        flips = (self.flip_rows, self.flip_columns)
+        return DisplayOrientation(self.transpose, *(flips[::-1] if self.transpose else flips))
+
     def as_array(self) -> NDArray[np.uint8]:
         """The orientation as uint8 [3] (transpose, flip_rows, flip_columns), to travel."""
         return np.array([self.transpose, self.flip_rows, self.flip_columns], dtype=np.uint8)

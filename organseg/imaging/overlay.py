@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,7 +65,9 @@ def draw_overlay(
 
 
 def write_label_png(
-    path: str | Path, masks: NDArray[np.bool_], organ_ids: Sequence[int] | NDArray[Any]
+    path: str | Path | BinaryIO,
+    masks: NDArray[np.bool_],
+    organ_ids: Sequence[int] | NDArray[Any],
 ) -> None:
     """Writes one PNG whose pixel values are organ ids (0: background), with the organs' colours.
 

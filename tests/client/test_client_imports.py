@@ -24,6 +24,8 @@ HEAVY = {
     "highdicom",
     "rich",
     "pytriton",
+    "starlette",
+    "uvicorn",
 }
 
 

@@ -10,7 +10,7 @@ from types import ModuleType
 
 import organseg
 from organseg.errors import OrganSegError
-from organseg_client.command import batch, capabilities, explain, health, segment, stats, volume
+from organseg_client.command import batch, capabilities, explain, health, segment, stats, ui, volume
 from organseg_client.command.connection import ENVIRONMENT_HELP
 from organseg_client.command.console import print_json, warn
 from organseg_client.command.exit_codes import EXIT_CODE_HELP, ExitCode, exit_code_of
@@ -25,6 +25,7 @@ _SUBCOMMANDS: tuple[ModuleType, ...] = (
     capabilities,
     health,
     stats,
+    ui,
 )
 """Each has `add_parser(subparsers)`, which sets `run` as its default (`parser.Run`)."""
 
@@ -33,6 +34,7 @@ _EPILOG = f"""examples:
   organseg-client segment scan.nii.gz "Show me both kidneys." --slice 40 --overlay kidneys.png
   organseg-client volume ct.nii.gz "Where is the liver?" --out liver.nii.gz
   organseg-client batch cases.csv --out answers.jsonl
+  organseg-client ui scan.nii.gz
   organseg-client health --url one:8001,two:8001
 
 `organseg-client COMMAND --help` shows the options of a command, with examples.
