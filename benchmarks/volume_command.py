@@ -114,8 +114,8 @@ def render(record: dict[str, Any], speeds: list[VolumeSpeed]) -> str:
         f"{depth} slices of {height} x {width} ({what}), one question each, preset "
         f"`{record['server']['preset']}`; {machine['cpu']}, {machine['cores']} cores, load "
         f"{machine['load_average_1_min']} before; median time of {record['turns']} turn(s). "
-        "*Batch*: slices that the image encoder took at once, by Triton's statistics; *in the server*: from "
-        "a slice's arrival to its answer, waiting included.",
+        "*Batch*: slices that the image encoder took at once, by Triton's statistics; *in the "
+        "server*: from a slice's arrival to its answer, waiting included.",
         "",
         "| way | slices | seconds | slices/s | batch | in the server |",
         "|---|--:|--:|--:|--:|--:|",
