@@ -146,3 +146,10 @@ def test_numbers_that_are_no_directions_are_refused(cosines):
 def test_the_normal_stands_at_right_angles_to_the_slice():
     assert slice_normal([1, 0, 0, 0, 1, 0]).tolist() == [0, 0, 1]
     assert slice_normal([1, 0, 0, 0, -1, 0]).tolist() == [0, 0, -1]
+
+
+@pytest.mark.parametrize("orientation", ALL)
+def test_the_inverse_applies_what_the_orientation_inverts(orientation):
+    stored = np.arange(6).reshape(2, 3)
+    assert np.array_equal(orientation.inverse().apply(orientation.apply(stored)), stored)
+    assert orientation.inverse().inverse() == orientation

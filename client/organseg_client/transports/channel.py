@@ -37,6 +37,10 @@ _CHANNEL_ARGUMENTS: tuple[tuple[str, int | str], ...] = (
     # A connection of its own for each client: closing one and opening another then truly
     # reconnects, instead of getting a connection back that gRPC has kept for the address.
     ("grpc.use_local_subchannel_pool", 1),
+    # Left alone gRPC waits ever longer, up to two minutes, before it looks again for a server that
+    # was gone, and refuses all calls meanwhile. When to try again is for the client's retries.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
     ("grpc.primary_user_agent", f"organseg-client/{organseg.__version__}"),
 )
 
