@@ -28,9 +28,12 @@ _ARGUMENTS = (
 )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium():
-    """A headless Chromium; tests skip where Debian's package is not installed."""
+    """A headless Chromium; tests skip where Debian's package is not installed.
+
+    Of a module: Playwright keeps an event loop running, in which no other test could start one.
+    """
     executable = shutil.which(CHROMIUM)
     if executable is None:
         pytest.skip("needs a Chromium: apt-get install chromium (make system-packages)")
@@ -87,7 +90,7 @@ class StoppableServer:
             self._server = None
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def shipped_server(shipped_release: Path) -> Iterator[StoppableServer]:
     """A server of the shipped weights; a test that stops it starts it again."""
     server = StoppableServer(shipped_release)
@@ -96,14 +99,14 @@ def shipped_server(shipped_release: Path) -> Iterator[StoppableServer]:
     server.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def page_process(shipped_server: StoppableServer) -> Iterator[Page]:
     """A page that asks the shipped weights."""
     with running_page(f"servers=({shipped_server.address!r},), port=0") as page:
         yield page
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def lonely_page() -> Iterator[Page]:
     """A page whose server is not there."""
     with running_page(f"servers=({NOBODY!r},), port=0") as page:
