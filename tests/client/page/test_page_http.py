@@ -69,7 +69,7 @@ def test_beyond_loopback_everything_wants_the_token():
         status, headers, _ = page.ask("GET", f"/?token={token}")
         assert (status, headers["location"]) == (303, "/")
         cookie = headers["set-cookie"]
-        assert "HttpOnly; SameSite=Strict" in cookie
+        assert "HttpOnly; SameSite=Lax" in cookie
         assert page.ask("GET", "/", cookie=cookie.partition(";")[0])[0] == 200
         assert page.ask("GET", "/api/page", authorization=f"Bearer {token}")[0] == 200
 
