@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO
 
+from organseg.errors import InvalidInputError
 from organseg_client.page.words import TooLargeError
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ async def receive_files(request: Request, folder: Path, limits: PageLimits) -> R
     """Writes the files of a multipart request (field `files`) into `folder`.
 
     Names are never used as paths. Raises `TooLargeError` beyond `limits`, before the rest is
-    read.
+    read, and `InvalidInputError` for a body that is no form.
     """
     import anyio
     from starlette.datastructures import UploadFile
@@ -49,8 +50,9 @@ async def receive_files(request: Request, folder: Path, limits: PageLimits) -> R
             raise TooLargeError(
                 f"wanted at most {limits.upload_files} files, came more; choose one series"
             ) from error
-        raise TooLargeError(
-            f"wanted the files of a form, came something else: {error.detail}"
+        raise InvalidInputError(
+            f"wanted the files of a form, came something else: {error.detail}; "
+            "send multipart/form-data"
         ) from error
     try:
         sent = [part for part in form.getlist("files") if isinstance(part, UploadFile)]
