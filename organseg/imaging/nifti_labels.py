@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from organseg.errors import ImageError
+from organseg.imaging.scan import NIFTI_SUFFIXES
 from organseg.imaging.volume_geometry import AxisOrder, VolumeGeometry
 
 __all__ = ["write_nifti_labels"]
@@ -43,7 +44,7 @@ def write_nifti_labels(path: str | Path, geometry: VolumeGeometry, labels_at: Sl
     """
     path = Path(path)
     name = path.name.lower()
-    if not name.endswith((".nii", ".nii.gz")):
+    if not name.endswith(NIFTI_SUFFIXES):
         raise ImageError(
             f"wanted a file name that ends in .nii or .nii.gz, came {path.name!r}; rename it"
         )

@@ -16,9 +16,12 @@ if TYPE_CHECKING:
 
     from organseg_client.page.options import PageLimits
 
-__all__ = ["ReceivedFiles", "receive_files"]
+__all__ = ["ReceivedFiles", "receive_files", "suffix_of"]
 
 _MIB = 2**20
+
+# The longest of those that fit comes first.
+_SUFFIXES = (".nii.gz", ".nii", ".dcm", ".png", ".jpg", ".jpeg", ".npy")
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ async def receive_files(request: Request, folder: Path, limits: PageLimits) -> R
         sent = [part for part in form.getlist("files") if isinstance(part, UploadFile)]
         paths = []
         for index, part in enumerate(sent):
-            path = folder / f"{index:05d}{_suffix(part.filename or '')}"
+            path = folder / f"{index:05d}{suffix_of(part.filename or '')}"
             await anyio.to_thread.run_sync(_write, part.file, path)
             paths.append(path)
         return ReceivedFiles(tuple(paths), _name_of([part.filename or "" for part in sent]))
@@ -101,13 +104,10 @@ def _write(source: BinaryIO, path: Path) -> None:
         shutil.copyfileobj(source, file)
 
 
-def _suffix(name: str) -> str:
+def suffix_of(name: str) -> str:
     """The suffixes that tell formats apart, and no other text of the user's."""
     lower = name.lower()
-    for known in (".nii.gz", ".nii", ".dcm", ".png", ".jpg", ".jpeg", ".npy"):
-        if lower.endswith(known):
-            return known
-    return ""
+    return next((known for known in _SUFFIXES if lower.endswith(known)), "")
 
 
 def _name_of(names: list[str]) -> str:
