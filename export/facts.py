@@ -29,6 +29,9 @@ def release_facts(
     }
     if sources:
         facts[Fact.SOURCE] = ", ".join(f"{one['part']}: {one['name']}" for one in sources)
-        terms = [f"{one['part']}: {one['licence'] or 'not known'}" for one in sources]
+        # A part that came in another's files has that one's terms, and says none.
+        terms = [
+            f"{one['part']}: {one['licence'] or 'not known'}" for one in sources if "licence" in one
+        ]
         facts[Fact.LICENCE] = "; ".join([LICENCE, *terms])
     return facts

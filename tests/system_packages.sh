@@ -4,7 +4,9 @@
 set -u
 
 # package:program, the one list of them. CONTRIBUTING.md says which tests want which.
-PACKAGES=(chromium:chromium dicom3tools:dciodvfy nodejs:node npm:npm)
+PACKAGES=(
+  chromium:chromium curl:curl dicom3tools:dciodvfy jq:jq nodejs:node npm:npm openssl:openssl
+)
 
 missing=()
 for entry in "${PACKAGES[@]}"; do

@@ -11,7 +11,8 @@ import pytest
 
 SCRIPT = Path(__file__).parent / "system_packages.sh"
 BASH = "/bin/bash"
-ALL = ("chromium", "dciodvfy", "node", "npm")
+USUAL = ("curl", "jq", "openssl")
+ALL = ("chromium", "dciodvfy", "node", "npm", *USUAL)
 
 pytestmark = pytest.mark.skipif(not os.path.exists(BASH), reason="bash is not installed")
 
@@ -57,7 +58,7 @@ def test_a_machine_that_has_all_is_left_alone(machine):
 
 
 def test_root_gets_what_is_missing_and_nothing_else(machine):
-    machine.has("node", "npm")
+    machine.has("node", "npm", *USUAL)
     machine.write("id", "echo 0")
     machine.write("apt-get", f'echo "$@" >> {machine.log}')
     done = machine.run()
@@ -70,7 +71,7 @@ def test_root_gets_what_is_missing_and_nothing_else(machine):
 
 
 def test_others_are_told_the_one_command(machine):
-    machine.has("chromium", "node", "npm")
+    machine.has("chromium", "node", "npm", *USUAL)
     machine.write("id", "echo 1000")
     machine.write("apt-get", f"echo called >> {machine.log}")
     done = machine.run()
@@ -92,7 +93,7 @@ def test_an_installation_that_fails_does_not_fail_the_tests(machine):
 
 
 def test_without_apt_get_root_is_told_too(machine):
-    machine.has("chromium", "dciodvfy")
+    machine.has("chromium", "dciodvfy", *USUAL)
     machine.write("id", "echo 0")
     done = machine.run()
     assert done.returncode == 0

@@ -7,10 +7,15 @@ import time
 
 from organseg.errors import DeadlineExceededError, InvalidInputError
 
-__all__ = ["DEFAULT_DEADLINE_S", "Deadline"]
+__all__ = ["DEFAULT_DEADLINE_S", "EXPLANATION_DEADLINE_S", "Deadline"]
 
 DEFAULT_DEADLINE_S = 30.0
 """Seconds that a call may take where the caller says nothing: the server's own queue timeout."""
+
+
+EXPLANATION_DEADLINE_S = 300.0
+"""Seconds that page and command give an explanation, which people read while it is written; the
+first one may have to wait until the server has read the model."""
 
 
 class Deadline:

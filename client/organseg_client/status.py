@@ -143,7 +143,8 @@ STATUS_TABLE: tuple[StatusRow, ...] = (
     ),
     StatusRow(
         "UNAVAILABLE",
-        "not found",
+        # Not every "not found": a host name that is not known is no model.
+        "unknown model.*not found",
         ServerFaultError,
         "wanted a server that has the model",
         "start the server with a release of Organ-Seg, or give the address of one that has it",

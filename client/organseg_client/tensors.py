@@ -1,12 +1,11 @@
 """The tensors that a client sends and receives, by name, taken from the contract.
 
-They are the same for every preset, since a client need not know which one a server runs. A
-tensor that the contract renames or drops makes this module fail at import.
+They are the same for every preset, since a client need not know which one a server runs.
 """
 
 from __future__ import annotations
 
-from organseg.contract import TINY, Tensor, ensemble_tensors, explanation_model
+from organseg.contract import TINY, Tensor, ensemble_tensors, explanation_model, names
 
 __all__ = [
     "BOXES",
@@ -38,18 +37,18 @@ _OF_EXPLANATIONS: dict[str, Tensor] = {
     tensor.name: tensor for tensor in (*explanation_model(TINY).inputs, *EXPLAINED)
 }
 
-IMAGE = _BY_NAME["IMAGE"]
-QUERY = _BY_NAME["QUERY"]
-WINDOW = _BY_NAME["WINDOW"]
+IMAGE = _BY_NAME[names.IMAGE]
+QUERY = _BY_NAME[names.QUERY]
+WINDOW = _BY_NAME[names.WINDOW]
 
-MASKS = _BY_NAME["MASKS"]
-ORGAN_IDS = _BY_NAME["ORGANS"]
-VERDICTS = _BY_NAME["VERDICTS"]
-BOXES = _BY_NAME["BOXES"]
-QUALITY = _BY_NAME["QUALITY"]
-SIMILARITY = _BY_NAME["SIMILARITY"]
-PRESENCE = _BY_NAME["PRESENCE"]
+MASKS = _BY_NAME[names.ANSWER_MASKS]
+ORGAN_IDS = _BY_NAME[names.ANSWER_ORGANS]
+VERDICTS = _BY_NAME[names.ANSWER_VERDICTS]
+BOXES = _BY_NAME[names.ANSWER_BOXES]
+QUALITY = _BY_NAME[names.ANSWER_QUALITY]
+SIMILARITY = _BY_NAME[names.ANSWER_SIMILARITY]
+PRESENCE = _BY_NAME[names.ANSWER_PRESENCE]
 
-MAX_TOKENS = _OF_EXPLANATIONS["MAX_TOKENS"]
-TEXT = _OF_EXPLANATIONS["TEXT"]
-FINISH = _OF_EXPLANATIONS["FINISH"]
+MAX_TOKENS = _OF_EXPLANATIONS[names.MAX_TOKENS]
+TEXT = _OF_EXPLANATIONS[names.TEXT]
+FINISH = _OF_EXPLANATIONS[names.FINISH]

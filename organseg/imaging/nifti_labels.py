@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from organseg.errors import ImageError
+from organseg.imaging.scan import NIFTI_SUFFIXES
 from organseg.imaging.volume_geometry import AxisOrder, VolumeGeometry
 
 __all__ = ["write_nifti_labels"]
@@ -22,6 +24,8 @@ SliceLabels = Callable[[int], "NDArray[np.uint8]"]
 _BLOCK_BYTES = 32 * 2**20
 _DATA_OFFSET = 352
 _SCANNER = 1
+# Of a voxel's shortest side.
+_SAME_PLACE = 0.1
 _DESCRIPTION = b"Organ-Seg; not for diagnosis"
 
 
@@ -33,13 +37,14 @@ def write_nifti_labels(path: str | Path, geometry: VolumeGeometry, labels_at: Sl
 
     For a NIfTI scan shape, axes, affine, qform, sform, their codes and the units are those of
     its header, bit by bit. For a DICOM series the axes are (column, row, slice), each running as
-    it is stored, with the affine as qform (unless sheared) and sform, code 1 (scanner), in mm.
+    it is stored, with the affine as sform and qform (which is left out where slices slide so far
+    sideways that right angles would miss a tenth of a voxel), code 1 (scanner), in mm.
     Nothing else of the scan is carried over. The file appears whole or not at all. Raises
     `ImageError` for another file name, `OSError` where the file cannot be written.
     """
     path = Path(path)
     name = path.name.lower()
-    if not name.endswith((".nii", ".nii.gz")):
+    if not name.endswith(NIFTI_SUFFIXES):
         raise ImageError(
             f"wanted a file name that ends in .nii or .nii.gz, came {path.name!r}; rename it"
         )
@@ -94,9 +99,10 @@ def _header(geometry: VolumeGeometry) -> bytes:
         header.set_zooms(np.linalg.norm(affine[:3, :3], axis=0))
         header.set_xyzt_units("mm")
         header.set_sform(affine, _SCANNER)
-        with contextlib.suppress(ValueError):
-            # A sheared grid (no right angles) has no qform.
-            header.set_qform(affine, _SCANNER, strip_shears=False)
+        # A qform has right angles: the nearest ones, since rounded headers are a little off.
+        header.set_qform(affine, _SCANNER)
+        if not _agree(header.get_qform(), affine, shape):
+            header["qform_code"] = 0
     header.set_data_dtype(np.uint8)
     header.set_slope_inter(1, 0)
     header.set_intent("label")
@@ -104,6 +110,16 @@ def _header(geometry: VolumeGeometry) -> bytes:
     header["magic"] = b"n+1"
     header["descrip"] = _DESCRIPTION
     return bytes(header.binaryblock) + bytes(_DATA_OFFSET - len(header.binaryblock))
+
+
+def _agree(
+    one: NDArray[np.float64], other: NDArray[np.float64], shape: tuple[int, int, int]
+) -> bool:
+    """Whether two affines put every voxel of a grid at the same place, nearly."""
+    corners = np.array(list(itertools.product(*((0, length - 1) for length in shape))))
+    moved_mm = corners @ (one - other)[:3, :3].T + (one - other)[:3, 3]
+    voxel_mm = np.linalg.norm(other[:3, :3], axis=0).min()
+    return bool(np.linalg.norm(moved_mm, axis=1).max() <= _SAME_PLACE * voxel_mm)
 
 
 def _file_blocks(

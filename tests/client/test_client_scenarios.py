@@ -2,59 +2,23 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
-from client_fakes import AsyncCalls, Calls, FakeTransport, Gate
+from client_fakes import Calls, FakeTransport, Gate
+from scenarios import BUSY, DEAD, FAULT, IMAGE, QUESTION, UNREACHABLE, Open, inferences
 
 from organseg import errors
-from organseg.contract import CONTRACT_PARAMETER, CONTRACT_VERSION, ENSEMBLE_NAME, Fact, Verdict
-from organseg.organs import ORGANS
+from organseg.contract import ENSEMBLE_NAME, Verdict
 from organseg_client import (
-    ConnectionOptions,
-    HealthState,
     InferenceRequest,
     InferenceResponse,
-    ModelStatistics,
     RetryPolicy,
-    SegmentRequest,
 )
 from organseg_client.core.streaming import stream_responses
-
-IMAGE = np.arange(16 * 24, dtype=np.uint8).reshape(16, 24)
-QUESTION = "Which organ stores bile?"
-AT_ONCE = RetryPolicy(first_wait_s=0)
-
-BUSY = errors.ServerBusyError("wanted a place in the queue, got none; try again")
-UNREACHABLE = errors.ServerUnreachableError("wanted a connection, got none; check the address")
-DEAD = errors.StageDeadError("wanted a model whose process lives, got none; restart")
-FAULT = errors.ServerFaultError("wanted a result, got 'boom'; read the log")
-
-Open = Callable[..., Calls]
-
-
-@pytest.fixture(params=[Calls, AsyncCalls], ids=["sync", "async"])
-def open_calls(request: pytest.FixtureRequest) -> Iterator[Open]:
-    """Makes a client of either kind on a fleet of fakes; retries come at once."""
-    made: list[Calls] = []
-
-    def make(*fleet: FakeTransport, retry: RetryPolicy = AT_ONCE, **options: Any) -> Calls:
-        named = {f"server-{index}:8001": fake for index, fake in enumerate(fleet)}
-        calls = request.param(named, options=ConnectionOptions(retry=retry), **options)
-        made.append(calls)
-        return calls
-
-    yield make
-    for calls in made:
-        calls.end()
-
-
-def inferences(*fleet: FakeTransport) -> list[int]:
-    return [fake.calls.count("infer") for fake in fleet]
 
 
 def test_a_question_is_answered_with_server_and_timings(open_calls: Open) -> None:
@@ -201,202 +165,19 @@ def test_a_closed_client_says_so_whatever_it_is_asked(open_calls: Open) -> None:
     assert set(fake.calls) == {"close"}
 
 
-# segment_many
+@pytest.mark.parametrize("urls", [[], ["a:1", "a:1"]])
+def test_addresses_are_some_and_all_different(urls: list[str], open_calls: Open) -> None:
+    client = type(open_calls(FakeTransport()).client)
+    with pytest.raises(errors.InvalidInputError, match="wanted one server address or several"):
+        client(urls, transport=FakeTransport())
 
 
-def test_outcomes_come_in_order_and_failures_stay_with_their_request(open_calls: Open) -> None:
-    calls = open_calls(FakeTransport())
-    requests = [
-        (IMAGE, QUESTION),
-        (IMAGE, "  "),
-        SegmentRequest(IMAGE, QUESTION, window=(1, 0)),
-        SegmentRequest(IMAGE[:8], QUESTION, request_id="last"),
-    ]
-    outcomes = list(calls.each(calls.client.segment_many(requests)))
-    assert [outcome.index for outcome in outcomes] == [0, 1, 2, 3]
-    assert [type(outcome.error) for outcome in outcomes] == [
-        type(None),
-        errors.QuestionError,
-        errors.WindowError,
-        type(None),
-    ]
-    assert outcomes[0].unwrap() is outcomes[0].result
-    with pytest.raises(errors.QuestionError):
-        outcomes[1].unwrap()
-    assert outcomes[3].result.request_id == "last"
-    assert outcomes[3].result.masks.shape[1:] == (8, 24)
-    assert outcomes[3].request is requests[3]
-
-
-@pytest.mark.parametrize("concurrency", [1, 3])
-def test_as_many_run_at_once_as_wanted_and_never_more(concurrency: int, open_calls: Open) -> None:
-    gate = Gate(wanted=concurrency)
-    calls = open_calls(FakeTransport(gate=gate))
-    outcomes = calls.client.segment_many([(IMAGE, QUESTION)] * 9, concurrency=concurrency)
-    assert [outcome.index for outcome in calls.each(outcomes)] == list(range(9))
-    assert gate.peak == concurrency
-
-
-def test_requests_are_taken_when_there_is_room_for_them(open_calls: Open) -> None:
-    taken = 0
-
-    def endless() -> Iterator[tuple[Any, str]]:
-        nonlocal taken
-        while True:
-            taken += 1
-            yield IMAGE, QUESTION
-
-    calls = open_calls(FakeTransport())
-    outcomes = calls.client.segment_many(endless(), concurrency=3)
-    assert taken == 0
-    for given, outcome in enumerate(itertools.islice(calls.each(outcomes), 10)):
-        assert outcome.index == given
-        assert taken <= given + 3
-    calls.close(outcomes)
-    assert list(calls.each(outcomes)) == []
-
-
-def test_one_at_a_time_a_request_may_depend_on_the_outcome_before_it(open_calls: Open) -> None:
-    seen: list[int] = []
-
-    def conversation() -> Iterator[tuple[Any, str]]:
-        for turn in range(4):
-            yield IMAGE, QUESTION
-            assert len(seen) == turn + 1
-
-    calls = open_calls(FakeTransport())
-    for outcome in calls.each(calls.client.segment_many(conversation(), concurrency=1)):
-        seen.append(outcome.index)
-    assert seen == [0, 1, 2, 3]
-
-
-def test_an_error_of_the_requests_comes_behind_the_outcomes_before_it(open_calls: Open) -> None:
-    def broken() -> Iterator[Any]:
-        yield IMAGE, QUESTION
-        yield IMAGE, QUESTION
-        raise OSError("the disk is gone")
-
-    calls = open_calls(FakeTransport())
-    outcomes = calls.each(calls.client.segment_many(broken()))
-    assert [next(outcomes).index, next(outcomes).index] == [0, 1]
-    with pytest.raises(OSError, match="the disk is gone"):
-        next(outcomes)
-
-
-@pytest.mark.parametrize("item", [IMAGE, None, (IMAGE,), "scan.png"])
-def test_a_request_that_is_none_is_refused(item: Any, open_calls: Open) -> None:
-    calls = open_calls(FakeTransport())
-    with pytest.raises(errors.InvalidInputError, match="SegmentRequest or as"):
-        list(calls.each(calls.client.segment_many([item])))
-
-
-@pytest.mark.parametrize("concurrency", [0, -1, 1.5, "two"])
-def test_a_concurrency_that_is_none_is_refused_at_once(concurrency: Any, open_calls: Open) -> None:
-    with pytest.raises(errors.InvalidInputError, match="wanted a concurrency"):
-        open_calls(FakeTransport()).client.segment_many([], concurrency=concurrency)
-
-
-def test_no_requests_have_no_outcomes(open_calls: Open) -> None:
-    fake = FakeTransport()
-    calls = open_calls(fake)
-    assert list(calls.each(calls.client.segment_many(iter(())))) == []
-    assert fake.calls == []
-
-
-# capabilities, health, statistics
-
-
-def test_capabilities_say_what_can_be_asked_and_what_answers(open_calls: Open) -> None:
-    fake = FakeTransport(
-        explains=True,
-        parameters={
-            CONTRACT_PARAMETER: CONTRACT_VERSION,
-            Fact.PRESET.parameter: "tiny",
-            Fact.LICENCE.parameter: "Apache-2.0",
-            Fact.INTENDED_USE.parameter: "research",
-            Fact.MADE.parameter: "2026-08-01T10:00:00+00:00",
-            Fact.TRAINED.parameter: "true",
-            Fact.SOURCE.parameter: "phantoms",
-        },
-    )
-    found = open_calls(fake).call("capabilities")
-    assert [(organ.id, organ.name) for organ in found.organs] == [
-        (organ.id, organ.name) for organ in ORGANS
-    ]
-    assert (found.preset, found.licence, found.intended_use) == ("tiny", "Apache-2.0", "research")
-    assert (found.release.made, found.release.trained, found.release.source) == (
-        "2026-08-01T10:00:00+00:00",
-        True,
-        "phantoms",
-    )
-    assert (found.contract_version, found.server_version) == (CONTRACT_VERSION, "2.51.0")
-    assert found.can_explain
-    assert found.to_dict()["organs"][0]["letter"] == "A"
-
-
-def test_capabilities_of_a_server_that_says_little_make_nothing_up(open_calls: Open) -> None:
-    found = open_calls(FakeTransport()).call("capabilities")
-    assert found.licence == found.intended_use == "not stated by the server"
-    assert (found.release.made, found.release.trained) == (None, None)
-    assert not found.can_explain
-
-
-def test_health_asks_every_server_a_real_question(open_calls: Open) -> None:
-    fleet = [
-        FakeTransport(),
-        FakeTransport(failure=DEAD),
-        FakeTransport(ready=False),
-        FakeTransport(failure=UNREACHABLE),
-        FakeTransport(parameters={CONTRACT_PARAMETER: "another"}),
-        FakeTransport(failure=errors.AuthenticationError("no")),
-        FakeTransport(failure=errors.DeadlineExceededError("no")),
-        FakeTransport(changed_outputs={"MASKS": None}),
-    ]
-    calls = open_calls(*fleet)
-    found = calls.call("health")
-    assert [server.state for server in found.servers] == [
-        HealthState.HEALTHY,
-        HealthState.FAULTY,
-        HealthState.NOT_READY,
-        HealthState.UNREACHABLE,
-        HealthState.OTHER_CONTRACT,
-        HealthState.REFUSED,
-        HealthState.SILENT,
-        HealthState.FAULTY,
-    ]
-    assert [server.url for server in found.servers][:2] == ["server-0:8001", "server-1:8001"]
-    assert not found.is_healthy
-    assert str(DEAD) == found.servers[1].words
-    assert inferences(*fleet) == [1, 1, 0, 1, 0, 1, 1, 1]
-
-
-def test_questions_keep_away_from_a_server_that_was_found_ill(open_calls: Open) -> None:
-    ill, well = FakeTransport(failure=DEAD), FakeTransport()
-    calls = open_calls(ill, well)
-    assert not calls.call("health").is_healthy
-    assert calls.call("segment", IMAGE, QUESTION).timings.attempts == 1
-    ill.failure = None
-    assert calls.call("health").is_healthy
-    calls.call("segment", IMAGE, QUESTION)
-    assert inferences(ill, well) == [3, 3]
-
-
-COUNTS = ModelStatistics("gate", "1", 10, 1, 5, 10, 0.5, 0.25, 2.0, 0.75)
-
-
-def test_statistics_are_kept_apart_by_server(open_calls: Open) -> None:
-    calls = open_calls(FakeTransport(models=(COUNTS,)), FakeTransport(failure=UNREACHABLE))
-    found = calls.call("statistics")
-    assert found.servers[0].models == (COUNTS,)
-    assert (COUNTS.mean_batch, COUNTS.compute_ms) == (2.0, 3.0)
-    assert found.servers[1].error is UNREACHABLE
-    assert found.to_dict()["servers"][0]["models"][0]["mean_batch"] == 2.0
-
-
-def test_statistics_of_no_server_are_an_error(open_calls: Open) -> None:
-    with pytest.raises(errors.ServerUnreachableError) as caught:
-        open_calls(FakeTransport(failure=UNREACHABLE)).call("statistics")
-    assert caught.value is UNREACHABLE
+def test_one_transport_serves_one_address_and_a_function_any_number(open_calls: Open) -> None:
+    client = type(open_calls(FakeTransport()).client)
+    with pytest.raises(errors.InvalidInputError, match="a transport for each of 2"):
+        client(["a:1", "b:1"], transport=FakeTransport())
+    client("a:1", transport=FakeTransport())
+    client("a:1", transport=FakeTransport)
 
 
 # streams
@@ -466,21 +247,3 @@ def test_closing_a_stream_cancels_it_and_nothing_more_comes(open_calls: Open) ->
     assert "close stream" in fake.calls
     assert list(pieces) == []
     assert server.outstanding == 0
-
-
-# addresses
-
-
-@pytest.mark.parametrize("urls", [[], ["a:1", "a:1"]])
-def test_addresses_are_some_and_all_different(urls: list[str], open_calls: Open) -> None:
-    client = type(open_calls(FakeTransport()).client)
-    with pytest.raises(errors.InvalidInputError, match="wanted one server address or several"):
-        client(urls, transport=FakeTransport())
-
-
-def test_one_transport_serves_one_address_and_a_function_any_number(open_calls: Open) -> None:
-    client = type(open_calls(FakeTransport()).client)
-    with pytest.raises(errors.InvalidInputError, match="a transport for each of 2"):
-        client(["a:1", "b:1"], transport=FakeTransport())
-    client("a:1", transport=FakeTransport())
-    client("a:1", transport=FakeTransport)

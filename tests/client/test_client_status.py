@@ -85,6 +85,12 @@ SEEN = [
     ),
     ("UNAVAILABLE", "Socket closed", errors.ServerUnreachableError),
     ("UNAVAILABLE", "DNS resolution failed for nowhere:8001", errors.ServerUnreachableError),
+    (
+        "UNAVAILABLE",
+        "errors resolving nowhere:8001: [field:hostname lookup error:address lookup failed for "
+        "nowhere:8001: Domain name not found]",
+        errors.ServerUnreachableError,
+    ),
     ("CANCELLED", "Channel closed!", errors.ServerUnreachableError),
     ("UNIMPLEMENTED", "", errors.ServerFaultError),
     (

@@ -39,6 +39,10 @@ NOT_RUN = {
     ("README.md", "make setup"): "`make serve` serves until it is stopped; tests/serving starts it",
     (
         "README.md",
+        ".venv/bin/organseg-client ui demo/samples/ct_middle_abdomen.png",
+    ): "serves until it is stopped; tests/client/page starts it",
+    (
+        "README.md",
         "python -m export --preset medsam --platform onnxruntime --precision bf16 "
         "--checkpoint DIR --out DIR",
     ): "wants weights that cannot be shipped, and a GPU; tests/export runs it at toy width",

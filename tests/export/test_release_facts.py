@@ -27,9 +27,14 @@ def test_parts_from_elsewhere_bring_their_names_and_licences():
     sources = [
         {"part": "llava_med", "name": "microsoft/llava-med", "licence": "research only"},
         {"part": "medsam", "name": "medsam_vit_b.pth", "licence": None},
+        # As `export.source_options` records the tower that lies in LLaVA-Med's own files.
+        {"part": "vision_tower", "name": "own tower of llava_med"},
     ]
     facts = release_facts(CARD, created="now", sources=sources)
-    assert facts[Fact.SOURCE] == "llava_med: microsoft/llava-med, medsam: medsam_vit_b.pth"
+    assert facts[Fact.SOURCE] == (
+        "llava_med: microsoft/llava-med, medsam: medsam_vit_b.pth, "
+        "vision_tower: own tower of llava_med"
+    )
     assert facts[Fact.LICENCE] == f"{LICENCE}; llava_med: research only; medsam: not known"
 
 

@@ -153,6 +153,25 @@ def test_a_dicom_series_becomes_a_nifti_in_the_same_place(stored_as, tmp_path):
     )
 
 
+@pytest.mark.parametrize(("slide_mm", "qform_code"), [(1e-5, 1), (0.005, 1), (0.04, 0)])
+def test_a_series_whose_places_are_a_little_skewed_keeps_them_exactly(
+    slide_mm, qform_code, tmp_path
+):
+    pydicom = pytest.importorskip("pydicom")
+    write_series(tmp_path / "series")
+    for path in (tmp_path / "series").iterdir():
+        slice_of_series = pydicom.dcmread(path)
+        x, y, z = slice_of_series.ImagePositionPatient
+        slice_of_series.ImagePositionPatient = [x + slide_mm * (z - 300) / 5, y, z]
+        slice_of_series.save_as(path)
+    scan = open_scan(tmp_path / "series")
+    write_nifti_labels(tmp_path / "labels.nii", scan.geometry, known_labels(scan).labels_at)
+    written = nibabel.load(tmp_path / "labels.nii")
+    assert written.get_sform() == pytest.approx(scan.geometry.affine[:, [2, 1, 0, 3]], abs=1e-5)
+    assert written.header["qform_code"] == qform_code
+    assert written.header.get_zooms() == pytest.approx((0.9, 0.7, 5.0), abs=1e-3)
+
+
 def test_another_file_name_is_refused_and_a_failure_leaves_no_file(tmp_path):
     array, affine = as_file(display_values(), (2, 1, 0), (False, False, False))
     nibabel.save(nibabel.Nifti1Image(array, affine), tmp_path / "scan.nii")

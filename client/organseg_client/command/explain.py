@@ -9,6 +9,7 @@ from typing import Any
 from organseg_client.command.connection import add_connection_options, open_client
 from organseg_client.command.console import print_json, say
 from organseg_client.command.parser import add_command, add_image_options, add_json_option
+from organseg_client.deadline import EXPLANATION_DEADLINE_S
 
 __all__ = ["add_parser", "run"]
 
@@ -44,6 +45,7 @@ def add_parser(subparsers: Any) -> None:
         help="stop after N tokens, some three quarters as many words (default: the server's)",
     )
     add_connection_options(parser)
+    parser.set_defaults(deadline=EXPLANATION_DEADLINE_S)
 
 
 def run(options: argparse.Namespace) -> None:

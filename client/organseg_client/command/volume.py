@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from organseg.errors import InvalidInputError, NothingSegmentedError
+from organseg.imaging.scan import NIFTI_SUFFIXES
 from organseg_client.command.connection import add_connection_options, open_client
 from organseg_client.command.console import (
     print_json,
@@ -125,7 +126,7 @@ def run(options: argparse.Namespace) -> ExitCode:
 
 def _check_files(options: argparse.Namespace) -> None:
     """Refuses before the scan is asked about what could not be written behind it."""
-    if options.out is not None and not options.out.name.lower().endswith((".nii", ".nii.gz")):
+    if options.out is not None and not options.out.name.lower().endswith(NIFTI_SUFFIXES):
         raise InvalidInputError(
             "wanted a file name ending in .nii or .nii.gz for --out, got another; the label map is "
             "NIfTI"

@@ -182,7 +182,10 @@ async def _answer(send: Send, status: int, words: str) -> None:
 
 async def _welcome(send: Send, token: str) -> None:
     """Keeps the token as a cookie and drops it from the address, so that no history has it."""
-    cookie = f"{TOKEN_COOKIE}={token}; HttpOnly; SameSite=Strict; Path=/"
+    # Lax, not Strict: behind a link in a mail or a chat, a browser would leave a strict cookie
+    # out of the very request that it is sent on to. What another site makes beside such visits,
+    # the policy refuses.
+    cookie = f"{TOKEN_COOKIE}={token}; HttpOnly; SameSite=Lax; Path=/"
     headers = [
         (b"location", b"/"),
         (b"set-cookie", cookie.encode()),

@@ -10,7 +10,7 @@ from pathlib import Path
 from organseg.errors import InvalidInputError
 from organseg.imaging.limits import MAX_SERIES_FILES, MAX_VOLUME_VOXELS
 from organseg_client.core.addresses import DEFAULT_URL
-from organseg_client.deadline import DEFAULT_DEADLINE_S
+from organseg_client.deadline import DEFAULT_DEADLINE_S, EXPLANATION_DEADLINE_S
 from organseg_client.options import ConnectionOptions
 
 __all__ = ["DEFAULT_PORT", "PageLimits", "PageOptions", "is_loopback", "new_token"]
@@ -58,7 +58,7 @@ class PageOptions:
     """What a browser must bring, once; None on loopback only."""
     deadline_s: float = DEFAULT_DEADLINE_S
     """Seconds that one question about one slice may take."""
-    explanation_deadline_s: float = 300.0
+    explanation_deadline_s: float = EXPLANATION_DEADLINE_S
     """Seconds that an explanation may take, which is read while it is written."""
     connection: ConnectionOptions = field(default_factory=ConnectionOptions)
     """Everything else about the way to the servers."""

@@ -119,6 +119,9 @@ async def _volume_events(
                     yield step.result()
                 else:
                     step.cancel()
+            # Several slices may have ended at once, the last ones together with the work.
+            while not steps.empty():
+                yield steps.get_nowait()
             result = await work
         finally:
             work.cancel()

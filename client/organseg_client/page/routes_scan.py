@@ -15,7 +15,7 @@ from organseg.errors import InvalidInputError
 from organseg_client.page.files import AnswerFile, write_answer_file
 from organseg_client.page.page_state import state_of
 from organseg_client.page.scan import open_scan
-from organseg_client.page.uploads import receive_files
+from organseg_client.page.uploads import receive_files, suffix_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -127,9 +127,4 @@ async def _file(request: Request) -> Response:
 
 
 def _stem(name: str) -> str:
-    stem = name
-    for suffix in (".nii.gz", ".nii", ".png", ".jpg", ".jpeg", ".dcm", ".npy"):
-        if stem.lower().endswith(suffix):
-            stem = stem[: -len(suffix)]
-            break
-    return stem or "organseg"
+    return name[: len(name) - len(suffix_of(name))] or "organseg"

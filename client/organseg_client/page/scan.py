@@ -20,6 +20,7 @@ from organseg.imaging.decoding import decode_image
 from organseg.imaging.dicom import looks_like_dicom
 from organseg.imaging.limits import MAX_IMAGE_BYTES
 from organseg.imaging.orientation import IDENTITY, DisplayOrientation
+from organseg.imaging.scan import NIFTI_SUFFIXES
 from organseg.imaging.volumes import Volume, read_dicom_series, read_nifti
 from organseg.imaging.windowing import Modality
 
@@ -159,7 +160,7 @@ def _open_file(path: Path, name: str) -> OpenScan:
     with path.open("rb") as file:
         start = file.read(352)
     is_nifti = start.startswith(_GZIP) or start[_NIFTI_MAGIC_AT:348] in _NIFTI_MAGICS
-    if path.name.lower().endswith((".nii", ".nii.gz")):
+    if path.name.lower().endswith(NIFTI_SUFFIXES):
         return _of_volume(ScanKind.NIFTI, name, read_nifti(path))
     if is_nifti:
         raise ImageError(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO
 
+from organseg.errors import InvalidInputError
 from organseg_client.page.words import TooLargeError
 
 if TYPE_CHECKING:
@@ -15,9 +16,12 @@ if TYPE_CHECKING:
 
     from organseg_client.page.options import PageLimits
 
-__all__ = ["ReceivedFiles", "receive_files"]
+__all__ = ["ReceivedFiles", "receive_files", "suffix_of"]
 
 _MIB = 2**20
+
+# The longest of those that fit comes first.
+_SUFFIXES = (".nii.gz", ".nii", ".dcm", ".png", ".jpg", ".jpeg", ".npy")
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ async def receive_files(request: Request, folder: Path, limits: PageLimits) -> R
     """Writes the files of a multipart request (field `files`) into `folder`.
 
     Names are never used as paths. Raises `TooLargeError` beyond `limits`, before the rest is
-    read.
+    read, and `InvalidInputError` for a body that is no form.
     """
     import anyio
     from starlette.datastructures import UploadFile
@@ -49,14 +53,15 @@ async def receive_files(request: Request, folder: Path, limits: PageLimits) -> R
             raise TooLargeError(
                 f"wanted at most {limits.upload_files} files, came more; choose one series"
             ) from error
-        raise TooLargeError(
-            f"wanted the files of a form, came something else: {error.detail}"
+        raise InvalidInputError(
+            f"wanted the files of a form, came something else: {error.detail}; "
+            "send multipart/form-data"
         ) from error
     try:
         sent = [part for part in form.getlist("files") if isinstance(part, UploadFile)]
         paths = []
         for index, part in enumerate(sent):
-            path = folder / f"{index:05d}{_suffix(part.filename or '')}"
+            path = folder / f"{index:05d}{suffix_of(part.filename or '')}"
             await anyio.to_thread.run_sync(_write, part.file, path)
             paths.append(path)
         return ReceivedFiles(tuple(paths), _name_of([part.filename or "" for part in sent]))
@@ -99,13 +104,10 @@ def _write(source: BinaryIO, path: Path) -> None:
         shutil.copyfileobj(source, file)
 
 
-def _suffix(name: str) -> str:
+def suffix_of(name: str) -> str:
     """The suffixes that tell formats apart, and no other text of the user's."""
     lower = name.lower()
-    for known in (".nii.gz", ".nii", ".dcm", ".png", ".jpg", ".jpeg", ".npy"):
-        if lower.endswith(known):
-            return known
-    return ""
+    return next((known for known in _SUFFIXES if lower.endswith(known)), "")
 
 
 def _name_of(names: list[str]) -> str:

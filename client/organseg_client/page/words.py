@@ -10,6 +10,8 @@ from organseg.errors import (
     ContractError,
     DeadlineExceededError,
     InvalidInputError,
+    NothingSegmentedError,
+    NotServedError,
     OrganSegError,
     ServerBusyError,
     ServerError,
@@ -62,6 +64,12 @@ def describe(error: BaseException, servers: tuple[str, ...]) -> PageProblem:
         return PageProblem(413, "too_large", "Too large for this page", str(error))
     if isinstance(error, InvalidInputError):
         return PageProblem(422, "bad_input", "This cannot be used", str(error))
+    if isinstance(error, NothingSegmentedError):
+        return PageProblem(422, "nothing_segmented", "There is nothing to save", str(error))
+    if isinstance(error, NotServedError):
+        return PageProblem(
+            502, "not_served", "This server does not offer that", str(error), hint=_KEPT
+        )
     if isinstance(error, ServerUnreachableError):
         return PageProblem(
             503,

@@ -11,9 +11,10 @@ import pytest
 from page_process import NOBODY, running_command, running_page
 
 import organseg_client.page
-from organseg.errors import InvalidInputError
+from organseg.errors import InvalidInputError, NothingSegmentedError, NotServedError
 from organseg_client.page.options import PageOptions, new_token
 from organseg_client.page.serving import page_url
+from organseg_client.page.words import describe
 
 STATIC = Path(organseg_client.page.__file__).parent / "static"
 KEYS = STATIC / "js" / "keys.js"
@@ -69,7 +70,7 @@ def test_beyond_loopback_everything_wants_the_token():
         status, headers, _ = page.ask("GET", f"/?token={token}")
         assert (status, headers["location"]) == (303, "/")
         cookie = headers["set-cookie"]
-        assert "HttpOnly; SameSite=Strict" in cookie
+        assert "HttpOnly; SameSite=Lax" in cookie
         assert page.ask("GET", "/", cookie=cookie.partition(";")[0])[0] == 200
         assert page.ask("GET", "/api/page", authorization=f"Bearer {token}")[0] == 200
 
@@ -122,6 +123,25 @@ def test_a_body_that_is_longer_than_it_says_is_cut_off_at_the_bound():
         )
     assert status == 413
     assert problem_of(body)["kind"] == "too_large"
+
+
+def test_a_body_that_is_no_form_is_bad_input_and_not_too_large(lonely_page):
+    status, _, body = lonely_page.ask(
+        "POST", "/api/scans", b"no form", content_type="multipart/form-data; boundary=x"
+    )
+    assert (status, problem_of(body)["kind"]) == (422, "bad_input")
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (NothingSegmentedError("wanted a file, came no organ; ask"), "nothing_segmented"),
+        (NotServedError("wanted the model, it is left out; serve another"), "not_served"),
+    ],
+)
+def test_what_cannot_succeed_is_no_fault_and_offers_no_retry(error, kind):
+    problem = describe(error, (NOBODY,))
+    assert (problem.kind, problem.can_retry, problem.words) == (kind, False, str(error))
 
 
 def test_without_a_server_the_answer_says_where_it_was_looked_for_and_how_to_start_it(lonely_page):

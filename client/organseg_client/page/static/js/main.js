@@ -22,7 +22,7 @@ const EXAMPLES = [
   "Which organ is responsible for breathing?",
 ];
 
-const state = { scan: null, answers: [], shown: null, labels: null, files: null, slice: 0 };
+const state = { scan: null, answers: [], shown: null, labels: null, files: null, slice: 0, turn: 0 };
 const viewer = new Viewer(find("canvas"), moved);
 
 start().catch((error) => {
@@ -140,7 +140,7 @@ async function showScan(scan) {
   find("scope").hidden = scan.slices === 1;
   whole.disabled = scan.slices === 1;
   document.querySelector("input[name=scope][value=slice]").checked = true;
-  showHistory(scan, state.answers, null, show);
+  showHistory(scan, state.answers, null, choose);
   find("question").focus();
   announce(`${scan.name} is open, ${scanFacts(scan)}.`);
   if (state.answers.length) await show(state.answers.at(-1));
@@ -181,16 +181,28 @@ const reopen = () => (state.files ? () => openFiles(state.files) : null);
 
 async function show(answer) {
   const { scan } = state;
+  const turn = (state.turn += 1);
   const labels = await api.labelBytes(scan.id, answer.number);
+  // Another answer, or another scan, was chosen meanwhile.
+  if (turn !== state.turn || scan !== state.scan) return;
   Object.assign(state, { shown: answer, labels });
   viewer.setVisible(true);
   viewer.paint(labels, answer.slice_index);
   if (answer.scope === "slice" && viewer.slice !== answer.slice_index) viewer.goTo(answer.slice_index);
   card();
-  showHistory(scan, state.answers, answer, show);
+  showHistory(scan, state.answers, answer, choose);
   drawShownBoxes();
   describeCanvas();
   announce(`${VERDICTS[answer.verdict].word}. ${answer.reason}`);
+}
+
+/** Shows an answer of the list, also while a question is under way; what goes wrong is told. */
+function choose(answer) {
+  show(answer).catch((error) => {
+    if (!(error instanceof api.Problem)) throw error;
+    if (error.kind === "scan_closed" && reopen()) showProblem(error, reopen(), "Open it again");
+    else showProblem(error, error.can_retry ? () => choose(answer) : null);
+  });
 }
 
 function card() {
@@ -268,7 +280,7 @@ function wireKeys() {
   const turn = (step) => () => state.scan && viewer.goTo(state.slice + step);
   const neighbour = (step) => () => {
     const next = state.answers[state.answers.indexOf(state.shown) + step];
-    if (next) show(next);
+    if (next) choose(next);
   };
   const withScan = (act) => () => state.scan && act();
   listenForKeys(
