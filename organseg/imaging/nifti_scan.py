@@ -252,6 +252,12 @@ def _check_header(image: Any) -> None:
             "wanted a NIfTI of integers or floats, came complex or colour voxels; "
             "convert it to one real value a voxel"
         )
+    unit = image.header.get_xyzt_units()[0]
+    if unit not in ("mm", "unknown"):
+        raise ImageError(
+            f"wanted a NIfTI in millimetres, came one in units of {unit}; scale its affine to mm "
+            "and set them (nibabel: image.header.set_xyzt_units('mm'))"
+        )
     if int(image.header["qform_code"]) <= 0 and int(image.header["sform_code"]) <= 0:
         raise ImageError(
             "wanted a NIfTI that says where left and right are, came one with qform_code and "

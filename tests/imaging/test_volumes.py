@@ -178,6 +178,14 @@ def test_a_nifti_that_hides_left_and_right_is_refused(tmp_path):
         read_nifti(tmp_path / "a.nii")
 
 
+@pytest.mark.parametrize(("code", "unit"), [(1, "meter"), (3, "micron")])
+def test_a_nifti_in_another_unit_than_millimetres_is_refused(tmp_path, code, unit):
+    affine = np.diag([1.0, 1.0, 1.0, 1.0])
+    _write(tmp_path / "a.nii", np.zeros((9, 9, 9), np.int16), affine, xyzt_units=code)
+    with pytest.raises(ImageError, match=unit):
+        read_nifti(tmp_path / "a.nii")
+
+
 def _patched(path, offset: int, patch: bytes) -> None:
     raw = bytearray(path.read_bytes())
     raw[offset : offset + len(patch)] = patch
