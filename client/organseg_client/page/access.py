@@ -3,8 +3,9 @@
 A page on loopback has no token, so it must not be reachable through a browser that visits other
 sites: a name that an attacker points at 127.0.0.1 (DNS rebinding) comes with a foreign `Host`,
 and a request of another site with a foreign `Origin` or `Sec-Fetch-Site`. All are refused.
-Beyond loopback, any IP literal is a legal `Host`, since no name was resolved to it, and every
-request needs the token: once in the address, from then on as a cookie of this site only.
+Beyond loopback every request needs the token: once in the address, from then on as a cookie of this
+site only. There any `Host` will do, a proxy's name too: a name that an attacker rebinds is another
+site, to which the cookie does not go.
 """
 
 from __future__ import annotations
@@ -60,8 +61,6 @@ class AccessPolicy:
 
     token: str | None = field(default=None, repr=False)
     """What every request must know; None where only this machine can send one."""
-    names: frozenset[str] = frozenset({"localhost"})
-    """Host names by which the page may be called, lower case, beside IP addresses."""
 
     def refusal(self, method: str, headers: Mapping[str, str]) -> tuple[int, str] | None:
         """HTTP status and words for a request that is refused; None for one that is not.
@@ -106,13 +105,12 @@ class AccessPolicy:
             name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
         except ValueError:
             return False
-        if name in self.names:
-            return True
+        if self.token is not None or name == "localhost":
+            return bool(name)
         try:
-            address = ipaddress.ip_address(name)
+            return ipaddress.ip_address(name).is_loopback
         except ValueError:
             return False
-        return self.token is not None or address.is_loopback
 
 
 class Guard:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -59,7 +58,7 @@ def build_app(options: PageOptions, first_scan: OpenScan | None = None) -> ASGIA
         exception_handlers={OrganSegError: _tell, Exception: _tell},
         lifespan=lifespan,
     )
-    return Guard(app, _policy(options))
+    return Guard(app, AccessPolicy(token=options.token))
 
 
 @contextlib.asynccontextmanager
@@ -87,14 +86,6 @@ async def _close_idle_scans(store: ScanStore) -> None:
     while True:
         await asyncio.sleep(_JANITOR_PERIOD_S)
         store.close_idle()
-
-
-def _policy(options: PageOptions) -> AccessPolicy:
-    names = {"localhost", options.host.lower()}
-    if options.token is not None:
-        names.add(socket.gethostname().lower())
-        names.add(socket.getfqdn().lower())
-    return AccessPolicy(token=options.token, names=frozenset(names))
 
 
 async def _index(request: Request) -> Response:

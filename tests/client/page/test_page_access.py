@@ -7,7 +7,7 @@ import pytest
 from organseg_client.page.access import AccessPolicy
 
 LOCAL = AccessPolicy()
-OPEN = AccessPolicy(token="s3cret-token", names=frozenset({"localhost", "radiology-7"}))
+OPEN = AccessPolicy(token="s3cret-token")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8090", "localhost:8090", "[::1]:8090", "LOCALHOST"])
@@ -24,10 +24,16 @@ def test_a_name_that_was_rebound_to_loopback_is_refused(host):
     assert "another host name" in words
 
 
-def test_beyond_loopback_addresses_and_the_machines_own_name_are_known_and_no_other():
-    for host in ("192.168.1.7:8090", "[fe80::1]:8090", "radiology-7:8090"):
-        assert OPEN.refusal("GET", {"host": host}) is None
-    assert OPEN.refusal("GET", {"host": "evil.example"})[0] == 421
+@pytest.mark.parametrize("host", ["192.168.1.7:8090", "[fe80::1]:8090", "radiology-7:8090", "a.b"])
+def test_where_a_token_is_asked_for_the_page_has_any_name_a_proxys_too(host):
+    assert OPEN.refusal("GET", {"host": host}) is None
+    assert OPEN.refusal("POST", {"host": host, "origin": f"https://{host}"}) is None
+    assert OPEN.refusal("POST", {"host": host, "origin": "https://evil.example"})[0] == 403
+    assert not OPEN.knows_token({"host": host})
+
+
+def test_no_name_at_all_is_refused_with_a_token_too():
+    assert OPEN.refusal("GET", {"host": ""})[0] == 421
 
 
 @pytest.mark.parametrize(
