@@ -7,6 +7,7 @@ code makes what is accepted here and what is served, whatever the device (docs/d
 from __future__ import annotations
 
 import copy
+import json
 from pathlib import Path
 
 import torch
@@ -17,7 +18,7 @@ from organseg.networks.lora import base_weights
 from organseg.networks.placement import place_on_one
 from organseg.networks.quantisation import working_type
 from organseg.networks.vision_language import VisionLanguage
-from organseg.serving.stages.llava_med_explain import BASE_WEIGHTS_FILE
+from organseg.serving.stages.llava_med_explain import BASE_WEIGHTS_FILE, TALKS
 
 
 def stored_type(language_model: LanguageModel | None) -> torch.dtype | None:
@@ -26,7 +27,11 @@ def stored_type(language_model: LanguageModel | None) -> torch.dtype | None:
 
 
 def put_base_weights(
-    vision_language: VisionLanguage, folder: Path, dtype: torch.dtype | None
+    vision_language: VisionLanguage,
+    folder: Path,
+    dtype: torch.dtype | None,
+    *,
+    talks: bool = True,
 ) -> None:
     """Writes what the adapter's merge is about to change, for the model that explains.
 
@@ -36,12 +41,13 @@ def put_base_weights(
         vision_language: the model, its adapter not yet merged.
         folder: where the file goes.
         dtype: the type that the release stores the other weights in; none for their own.
+        talks: whether the base weights write sentences; kept in the file's metadata.
     """
     weights = {
         name: weight.to(dtype or weight.dtype).contiguous()
         for name, weight in base_weights(vision_language.llava).items()
     }
-    save_file(weights, str(folder / BASE_WEIGHTS_FILE))
+    save_file(weights, str(folder / BASE_WEIGHTS_FILE), metadata={TALKS: json.dumps(talks)})
 
 
 def served_as(vision_language: VisionLanguage, weights: LanguageModelWeights) -> VisionLanguage:

@@ -125,6 +125,7 @@ def write_release(
                 checkpoint.organ_seg.vision_language,
                 models / EXPLAIN_NAME / VERSION_FOLDER,
                 stored_type(language_model),
+                talks=checkpoint.card.talks,
             )
         with progress.step("merge LoRA"):
             merge_adapter(checkpoint.organ_seg.vision_language)

@@ -54,6 +54,9 @@ class CheckpointCard:
     """The text encoder that the heads were trained with; the cache must be of the same."""
     description: str
     """Where the weights come from, for people."""
+    talks: bool = True
+    """Whether the base weights write sentences; false for a stand-in that was never taught to: its
+    explanations then consist of what follows from the verdict."""
 
 
 @dataclass(frozen=True)

@@ -178,7 +178,10 @@ class Pipeline:
             f"trained on {taught_by or 'synthetic phantoms'} by organseg.training, "
             f"seed {loop.seed}"
         )
-        card = CheckpointCard(self.preset.name, True, encoder_sha256(), description)
+        # Whoever taught the language model on has taught it to talk, unless that was switched off.
+        taught = (self.out / VisionLanguageStage.name / BEST_FILE).is_file()
+        talks = checkpoint.card.talks or (taught and recipe.vision_language.explanation_weight > 0)
+        card = CheckpointCard(self.preset.name, True, encoder_sha256(), description, talks)
         trained = replace(checkpoint, card=card, organ_seg=checkpoint.organ_seg.eval())
         if PartialState().is_main_process:
             save_checkpoint(trained, self.checkpoint_folder, dtype=torch.float16)

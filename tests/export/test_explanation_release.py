@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 import copy
+import json
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from constructed import constructed_checkpoint
+from export.__main__ import SHIPPED
 from export.language_model import put_base_weights, stored_type
 from export.language_model_options import add_options
 from export.release import _write_configs
@@ -26,11 +29,11 @@ from organseg.contract import (
 )
 from organseg.errors import CheckpointError
 from organseg.networks.build import build_checkpoint
-from organseg.networks.checkpoint import load_vision_language
+from organseg.networks.checkpoint import load_card, load_vision_language
 from organseg.networks.lora import base_weights, merge_adapter, put_back_base_weights
 from organseg.networks.vision_language import VisionLanguage
 from organseg.serving.manifest import verify_release
-from organseg.serving.stages.llava_med_explain import BASE_WEIGHTS_FILE
+from organseg.serving.stages.llava_med_explain import BASE_WEIGHTS_FILE, TALKS
 
 
 def adapted() -> VisionLanguage:
@@ -94,6 +97,17 @@ def test_the_kept_weights_have_the_type_of_all_others(tmp_path, weights, stored)
     put_base_weights(adapted(), tmp_path, stored_type(LanguageModel(weights)))
     kept = load_file(tmp_path / BASE_WEIGHTS_FILE)
     assert {weight.dtype for weight in kept.values()} == {stored}
+
+
+@pytest.mark.parametrize("talks", [True, False])
+def test_the_kept_weights_say_whether_they_write_sentences(tmp_path, talks):
+    put_base_weights(adapted(), tmp_path, None, talks=talks)
+    with safe_open(tmp_path / BASE_WEIGHTS_FILE, framework="numpy") as weights:
+        assert json.loads(weights.metadata()[TALKS]) is talks
+
+
+def test_the_shipped_weights_were_not_taught_to_talk():
+    assert not load_card(SHIPPED / TINY.name).talks
 
 
 def test_a_model_without_an_adapter_is_its_own_base(tmp_path):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from constructed import PICTURES, constructed_checkpoint
 from organseg.contract import (
@@ -34,7 +35,11 @@ from organseg.networks.explanation import Explainer
 from organseg.networks.lora import base_weights
 from organseg.organs import organ_by_id
 from organseg.serving.stage import Arrays, StageContext, StageRequest
-from organseg.serving.stages.llava_med_explain import BASE_WEIGHTS_FILE, LlavaMedExplainStage
+from organseg.serving.stages.llava_med_explain import (
+    BASE_WEIGHTS_FILE,
+    TALKS,
+    LlavaMedExplainStage,
+)
 
 QUESTION = "Which organ stores bile?"
 FINDINGS = (Finding(organ_by_id(9), Verdict.SEGMENTED, (10.0, 20.0, 30.0, 40.0)),)
@@ -175,6 +180,17 @@ def test_a_request_of_another_contract_is_refused(stage):
     foreign = StageRequest(a_request().inputs, {CONTRACT_PARAMETER: "other"})
     with pytest.raises(ContractError):
         list(stage.stream(foreign, never))
+
+
+def test_weights_that_were_never_taught_to_talk_add_no_words_and_are_not_loaded(context, tmp_path):
+    weights = load_file(context.folder / BASE_WEIGHTS_FILE)
+    save_file(weights, str(tmp_path / BASE_WEIGHTS_FILE), metadata={TALKS: "false"})
+    for loading in Loading:
+        mute = LlavaMedExplainStage(StageContext(TINY, tmp_path, 1, loading=loading))
+        text, finish = read(list(mute.stream(a_request(), never)))
+        assert text == f"{answer_opening(FINDINGS)}\n{answer_closing(FINDINGS)}"
+        assert finish == ["", Finish.COMPLETE.value]
+        assert "_explainer" not in vars(mute)
 
 
 def test_weights_that_cannot_be_read_are_told_without_a_path(context, tmp_path):

@@ -6,11 +6,14 @@ read on the first request, a server that nobody asks for explanations holds neit
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from safetensors import SafetensorError, safe_open
 
 from organseg.contract import (
     DEFAULT_TOKENS,
@@ -23,7 +26,7 @@ from organseg.contract import (
 )
 from organseg.errors import InvalidInputError, OrganSegError, ServerFaultError
 from organseg.imaging.preprocess import prepare
-from organseg.networks.answer_text import Finding
+from organseg.networks.answer_text import Finding, answer_closing, answer_opening
 from organseg.organs import NONE, organ_by_id
 from organseg.serving.request_checks import require_contract, require_shapes
 from organseg.serving.stage import Arrays, StageContext, StageRequest, StreamStage
@@ -34,6 +37,9 @@ if TYPE_CHECKING:
 BASE_WEIGHTS_FILE = "base_weights.safetensors"
 """In the version folder: what the adapter's merge changed, as it was before."""
 
+TALKS = "talks"
+"""In that file's metadata, as JSON: whether the base weights write sentences."""
+
 
 class LlavaMedExplainStage(StreamStage):
     """The answer in the paper's format, piece by piece."""
@@ -43,11 +49,14 @@ class LlavaMedExplainStage(StreamStage):
     def __init__(self, context: StageContext) -> None:
         """Reads the weights now, or leaves them for the first request, as the config says."""
         super().__init__(context)
-        if context.loading is Loading.AT_START:
+        self._talks = _talk(context.folder / BASE_WEIGHTS_FILE)
+        if self._talks and context.loading is Loading.AT_START:
             _ = self._explainer
 
     def stream(self, request: StageRequest, is_cancelled: Callable[[], bool]) -> Iterator[Arrays]:
         """Letter line, explanation, segmentation line; looks at every token whether to go on.
+
+        Of weights that were never taught to talk, the explanation is its first sentence alone.
 
         Raises:
             InvalidInputError: image, question, window, verdicts or limit cannot be used.
@@ -63,6 +72,10 @@ class LlavaMedExplainStage(StreamStage):
             None if window is None else (float(window[0, 0]), float(window[0, 1])),
             self.context.preset,
         )
+        if not self._talks:
+            yield _piece(answer_opening(findings), None)
+            yield _piece(f"\n{answer_closing(findings)}", Finish.COMPLETE)
+            return
         pieces = self._ready().explain(
             prepared.vlm_pixels, prepared.question, findings, limit=limit
         )
@@ -128,6 +141,18 @@ def read_findings(inputs: Arrays) -> tuple[Finding, ...]:
     if not np.isfinite(boxes).all():
         raise _no_answer("a box that is not finite")
     return findings
+
+
+def _talk(path: Path) -> bool:
+    """Whether the base weights write sentences; a file that does not say so is of some that do."""
+    # The header alone: no weight is read, and torch is not imported.
+    try:
+        with safe_open(path, framework="numpy") as weights:
+            said = (weights.metadata() or {}).get(TALKS, "true")
+    except (OSError, SafetensorError):
+        # Told with its remedy where the weights are loaded.
+        return True
+    return bool(json.loads(said))
 
 
 def _is_none(finding: Finding) -> bool:
