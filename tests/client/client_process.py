@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -16,6 +17,11 @@ def environment_of(**variables: str) -> Mapping[str, str]:
     """This process's environment without the command's own variables, but with those given."""
     kept = {name: value for name, value in os.environ.items() if name not in _OWN}
     return {**kept, **variables}
+
+
+def heed_ctrl_c() -> None:
+    """For a new process: a shell that runs the tests in the background has them ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def run_client(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:

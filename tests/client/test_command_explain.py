@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from client_process import COMMAND, environment_of, run_client
+from client_process import COMMAND, environment_of, heed_ctrl_c, run_client
 
 from constructed import PICTURES
 from organseg_client.command.exit_codes import ExitCode
@@ -56,6 +56,7 @@ def test_text_is_printed_as_it_comes_and_ctrl_c_stops_it(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=environment_of(),
+        preexec_fn=heed_ctrl_c,
     )
     assert process.stdout is not None
     first = process.stdout.read1(100)  # type: ignore[attr-defined]

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from client_process import COMMAND, environment_of, run_client
+from client_process import COMMAND, environment_of, heed_ctrl_c, run_client
 from PIL import Image
 
 from constructed import PICTURES
@@ -227,6 +227,7 @@ def test_ctrl_c_ends_without_a_traceback(picture: Path) -> None:
             stderr=subprocess.PIPE,
             text=True,
             env=environment_of(),
+            preexec_fn=heed_ctrl_c,
         )
         connection, _ = silent.accept()
         with connection:

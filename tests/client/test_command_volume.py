@@ -83,7 +83,8 @@ def test_a_dicom_series_gives_a_dicom_segmentation_or_the_reason_why_not(
         done = run_client("volume", series, question, *arguments)
         assert done.returncode == 0
         answer = json.loads(done.stdout)
-        if answer["verdict"] == "segmented":
+        # An organ may be told segmented while its mask has no pixel.
+        if any(organ["voxels"] for organ in answer["organs"]):
             assert answer["files"] == [str(out)]
             assert pydicom.dcmread(out).Modality == "SEG"
         else:
