@@ -62,7 +62,7 @@ def test_all_48_orientations_and_oblique_ones_round_trip_voxel_by_voxel(
 
 
 @pytest.mark.parametrize("codes", [(1, 0), (0, 2), (1, 1), (4, 3)])
-@pytest.mark.parametrize("units", ["mm", "unknown", "meter"])
+@pytest.mark.parametrize("units", ["mm", "unknown"])
 def test_codes_and_units_are_the_scans_even_where_its_two_frames_differ(codes, units, tmp_path):
     array, affine = as_file(display_values(), (2, 1, 0), (True, False, False))
     other = affine.copy()
