@@ -147,8 +147,11 @@ def test_a_server_that_was_killed_is_told_in_words_and_retry_goes_on(browser, sh
         assert browser.tab.input_value("#question") == "Segment the spleen."
         assert browser.coloured("liver").sum() > 100
         write_picture(browser, "server_gone")
+        browser.tab.wait_for_selector("#server .dot[data-state='bad']", timeout=PATIENCE_MS)
     finally:
         shipped_server.start()
+    # As a person would: once the page says that the server answers again.
+    browser.tab.wait_for_selector("#server .dot[data-state='good']", timeout=PATIENCE_MS)
     browser.tab.click("#retry")
     browser.tab.locator("#history-list li").nth(1).wait_for(timeout=PATIENCE_MS)
     assert browser.verdict == "segmented"
