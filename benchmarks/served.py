@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,18 @@ from organseg.serving.manifest import MODELS_FOLDER, verify_release
 from organseg_client import GrpcTransport
 
 _DEADLINE_S = 120.0
+
+
+def add_server_options(parser: argparse.ArgumentParser) -> None:
+    """Adds `--release` and `--url`, of which one must be given: what `served` takes."""
+    server = parser.add_mutually_exclusive_group(required=True)
+    server.add_argument(
+        "--release",
+        type=Path,
+        metavar="DIR",
+        help="a release, which is served for the time of the measurement",
+    )
+    server.add_argument("--url", metavar="HOST:PORT", help="gRPC address of a server that runs")
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 
 from benchmarks.options import add_workload_options, count
 from benchmarks.record import describe_run, write_record
-from benchmarks.served import served
+from benchmarks.served import add_server_options, served
 from benchmarks.stages import time_stages
 from benchmarks.stages_report import stages_record, stages_table
 from benchmarks.workload import Question, make_workload
@@ -32,14 +32,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    server = parser.add_mutually_exclusive_group(required=True)
-    server.add_argument(
-        "--release",
-        type=Path,
-        metavar="DIR",
-        help="a release, which is served for the time of the measurement",
-    )
-    server.add_argument("--url", metavar="HOST:PORT", help="gRPC address of a server that runs")
+    add_server_options(parser)
     add_workload_options(parser, requests=50, doc="requests that are timed")
     parser.add_argument(
         "--warm-up",

@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.options import count
 from benchmarks.record import describe_run, write_record
-from benchmarks.served import served
+from benchmarks.served import add_server_options, served
 from benchmarks.volume import QUESTION, VolumeSpeed, time_volume
 from benchmarks.volume_scans import SIDE, Storage, write_scan
 from organseg_client import open_scan
@@ -30,14 +30,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    server = parser.add_mutually_exclusive_group(required=True)
-    server.add_argument(
-        "--release",
-        type=Path,
-        metavar="DIR",
-        help="a release, which is served for the time of the measurement",
-    )
-    server.add_argument("--url", metavar="HOST:PORT", help="gRPC address of a server that runs")
+    add_server_options(parser)
     parser.add_argument(
         "--scan",
         type=Path,

@@ -10,7 +10,7 @@ and TotalSegmentator (v2 `total`, `total_mr`) label tables.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -88,6 +88,12 @@ def organ_by_name(name: str) -> Organ:
 def organ_by_letter(letter: str) -> Organ:
     """The organ of this answer letter (A to M; N is `NONE`). Raises `KeyError` for any other."""
     return _BY_LETTER[letter.strip().upper()]
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names as a sentence lists them, at least one: `a`, `a and b`, `a, b and c`."""
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 LABEL_MAPS: Mapping[str, Mapping[int, int]] = MappingProxyType(

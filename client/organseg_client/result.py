@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from organseg.contract import Verdict
-from organseg.organs import ANSWERS, ORGANS
+from organseg.organs import ANSWERS, ORGANS, listed
 from organseg_client.images import SentImage
 
 if TYPE_CHECKING:
@@ -170,16 +170,11 @@ def sentence_of(verdict: Verdict, organs: Iterable[OrganAnswer], subject: str) -
     absent = [one.name for one in answers if one.verdict is Verdict.ABSENT_IN_IMAGE]
     clauses = []
     if found:
-        clauses.append(f"{subject} shows the {_listed(found)}")
+        clauses.append(f"{subject} shows the {listed(found)}")
     if absent:
-        clauses.append(f"{'it' if found else subject} does not show the {_listed(absent)}")
+        clauses.append(f"{'it' if found else subject} does not show the {listed(absent)}")
     sentence = ", but ".join(clauses)
     return f"{sentence[0].upper()}{sentence[1:]}."
-
-
-def _listed(names: list[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
-    return " and ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
 
 
 def _by_name(names: list[str], values: NDArray[np.float32]) -> dict[str, float]:

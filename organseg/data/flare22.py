@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from organseg.data.splits import seeded_fraction
 from organseg.errors import DatasetError, ImageError
+from organseg.imaging.scan import NIFTI_SUFFIXES
 from organseg.imaging.volumes import Volume, read_dicom_series, read_nifti
 from organseg.imaging.windowing import Modality, window_to_uint8
 from organseg.organs import LABEL_MAPS
@@ -204,7 +205,7 @@ def _named_files(folder: Path, part: str, ending: str) -> dict[str, Path]:
     # Hidden files are the file manager's ("._FLARE22_Tr_0001.nii.gz" on some archives).
     visible = (path for path in sorted(place.iterdir()) if not path.name.startswith("."))
     for path in visible:
-        if not path.name.endswith((".nii", ".nii.gz")):
+        if not path.name.endswith(NIFTI_SUFFIXES):
             continue
         patient_id = path.name.removesuffix(ending)
         is_channel = part == "labels" and path.name.endswith(_IMAGE_ENDING)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from organseg.contract.verdicts import Verdict
 from organseg.networks.wording import OPTION_TEXTS
-from organseg.organs import ANSWERS, ORGANS, Organ
+from organseg.organs import ANSWERS, ORGANS, Organ, listed
 
 _NOT_SHOWN = "this image does not show it"
 _NOT_ASKED = f"the question asks for none of the {len(ORGANS)} organs"
@@ -52,9 +52,9 @@ def _statement(findings: Sequence[Finding]) -> str:
     absent = [each.organ.name for each in findings if each.verdict is Verdict.ABSENT_IN_IMAGE]
     sentences = []
     if shown:
-        sentences.append(f"The image shows the {_listed(shown)}.")
+        sentences.append(f"The image shows the {listed(shown)}.")
     if absent:
-        sentences.append(f"The image does not show the {_listed(absent)}.")
+        sentences.append(f"The image does not show the {listed(absent)}.")
     return " ".join(sentences) or f"{_NOT_ASKED[0].upper()}{_NOT_ASKED[1:]}."
 
 
@@ -65,8 +65,3 @@ def _segmentation(finding: Finding) -> str:
         return f"{finding.organ.name}, blank, {_NOT_SHOWN}"
     box = " ".join(str(round(edge)) for edge in finding.box_xyxy)
     return f"{finding.organ.name}, box {box} px"
-
-
-def _listed(names: Sequence[str]) -> str:
-    *first, last = names
-    return f"{', '.join(first)} and {last}" if first else last

@@ -43,8 +43,10 @@ def explained_answers(
     questions: Sequence[Question],
     explanations: Explanations,
     rng: np.random.Generator,
-) -> ExplainedAnswers:
-    """Each question with verdicts drawn by chance, and an explanation that fits them."""
+) -> ExplainedAnswers | None:
+    """Each question with verdicts drawn by chance, and an explanation that fits; None for none."""
+    if not questions:
+        return None
     chance = random.Random(int(rng.integers(2**62)))
     examples = [_example(prompts, question, explanations, chance) for question in questions]
     return ExplainedAnswers(

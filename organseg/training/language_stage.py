@@ -69,9 +69,7 @@ class LanguageStage(Stage):
         return {
             "explained": explained_answers(
                 self.vision_language.prompts, questions, self._explanations, rng
-            )
-            if questions
-            else None,
+            ),
             "texts": rows_of(texts.texts, QUESTIONS_OF_A_ROW),
             "asked": texts.asked,
             "vectors": texts.vectors,

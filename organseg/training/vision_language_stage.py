@@ -112,9 +112,7 @@ class VisionLanguageStage(Stage):
             "levels": levels / LEVEL_UNIT_MM,
             "explained": explained_answers(
                 self.vision_language.prompts, explained, self._explanations, rng
-            )
-            if explained
-            else None,
+            ),
             "behind_images": rows_of(texts.texts[:behind], options.questions),
             "alone": rows_of(texts.texts[behind:], QUESTIONS_OF_A_ROW),
             "asked": texts.asked,

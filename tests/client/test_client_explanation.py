@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 from client_fakes import AsyncCalls, Calls, FakeTransport
+from scenarios import Open
 
 from organseg import errors
 from organseg.contract import ENSEMBLE_NAME, EXPLAIN_NAME, MOST_TOKENS, Finish
-from organseg_client import ConnectionOptions, InferenceResponse, OrganSegClient, RetryPolicy
+from organseg_client import InferenceResponse, OrganSegClient
 
 IMAGE = np.add.outer(np.arange(80), np.arange(64)).astype(np.uint8)
 QUESTION = "Which organ stores bile?"
 LINES = ("Answer: I (gallbladder)\nExplanation: The image shows it.", " It stores bile.", "\nEnd")
-
-Open = Callable[..., Calls]
 
 
 def piece(text: str, finish: str = "") -> InferenceResponse:
@@ -32,22 +30,6 @@ PIECES = (piece(LINES[0]), piece(LINES[1]), piece(LINES[2], "complete"))
 
 def explaining(*pieces: Any, **options: Any) -> FakeTransport:
     return FakeTransport(explains=True, pieces=pieces or PIECES, **options)
-
-
-@pytest.fixture(params=[Calls, AsyncCalls], ids=["sync", "async"])
-def open_calls(request: pytest.FixtureRequest) -> Iterator[Open]:
-    """Makes a client of either kind on a fleet of fakes; retries come at once."""
-    made: list[Calls] = []
-
-    def make(*fleet: FakeTransport) -> Calls:
-        named = {f"server-{index}:8001": fake for index, fake in enumerate(fleet)}
-        at_once = ConnectionOptions(retry=RetryPolicy(first_wait_s=0))
-        made.append(request.param(named, options=at_once))
-        return made[-1]
-
-    yield make
-    for calls in made:
-        calls.end()
 
 
 def explain(calls: Calls, **options: Any) -> Any:

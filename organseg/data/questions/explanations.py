@@ -17,7 +17,7 @@ from organseg.data.questions.glossary import read_fields
 from organseg.data.questions.loader import BUILT_IN_FOLDER
 from organseg.data.questions.near_copies import fold
 from organseg.errors import DatasetError
-from organseg.organs import ORGANS, organ_by_id, organ_by_name
+from organseg.organs import ORGANS, listed, organ_by_id, organ_by_name
 
 EXPLANATIONS_FILE = BUILT_IN_FOLDER / "explanations.json"
 """The explanations that come with the package."""
@@ -68,8 +68,8 @@ class Explanations:
             return chance.choice(fitting or [each.text for each in self.none if not each.about])
         if len(organ_ids) == 1:
             return chance.choice(self.organs[organ_ids[0], verdicts[0]])
-        *first, last = (f"the {organ_by_id(each).name}" for each in organ_ids)
-        return chance.choice(self.several).format(organs=f"{', '.join(first)} and {last}")
+        organs = listed([f"the {organ_by_id(each).name}" for each in organ_ids])
+        return chance.choice(self.several).format(organs=organs)
 
 
 def load_explanations(path: Path = EXPLANATIONS_FILE) -> Explanations:
