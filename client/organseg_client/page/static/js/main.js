@@ -168,11 +168,16 @@ function submit(event) {
     slice_index: state.slice,
   };
   run(async (signal) => {
-    const answer = await ask(state.scan, question, signal);
+    const answer = await ask(state.scan, question, signal).catch((problem) => {
+      if (problem.kind === "server_unreachable") watchServer(serverChanged);
+      throw problem;
+    });
     state.answers.push(answer);
     find("question").select();
     await show(answer);
-    watchServer(serverChanged);
+    // To ask how the server is costs it a question; an answer says so already.
+    if (server.isGood) serverChanged(true);
+    else watchServer(serverChanged);
   }, reopen());
 }
 

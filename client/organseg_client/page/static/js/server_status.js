@@ -7,10 +7,9 @@ const CALM_MS = 60000;
 const ANXIOUS_MS = 4000;
 
 let timer = 0;
-let last = null;
 
-/** What the server can do, as last heard; null before that. */
-export const server = { capabilities: null };
+/** What the server can do, and whether it answered, as last heard; null before that. */
+export const server = { capabilities: null, isGood: null };
 
 /** Asks now; `onChange` is called after each answer. */
 export async function watchServer(onChange) {
@@ -25,8 +24,8 @@ export async function watchServer(onChange) {
   const isGood = !facts.problem && !sick;
   if (facts.capabilities) server.capabilities = facts.capabilities;
   show(facts, isGood, sick);
-  if (last === false && isGood) announce("The server answers again.");
-  last = isGood;
+  if (server.isGood === false && isGood) announce("The server answers again.");
+  server.isGood = isGood;
   onChange(isGood);
   timer = setTimeout(() => (document.hidden ? watchLater(onChange) : watchServer(onChange)), isGood ? CALM_MS : ANXIOUS_MS);
 }
