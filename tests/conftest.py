@@ -49,11 +49,14 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def ensemble_server(release: Path) -> Iterator[EmbeddedServer]:
     """The embedded server that serves `release`, with ports of its own."""
+    from organseg.contract import CpuEngine
     from organseg.serving.embedded import EmbeddedServer, EnsembleProbe, ServerOptions
     from organseg.serving.manifest import MODELS_FOLDER, verify_release
 
     verify_release(release)
-    options = ServerOptions(grpc_port=0, http_port=0, metrics_port=0)
+    # In float32 on every CPU, so that answers can be held against torch's. What bfloat16 moves is
+    # held by tests/serving/test_cpu_engines_agree.py.
+    options = ServerOptions(grpc_port=0, http_port=0, metrics_port=0, engine=CpuEngine.ONNXRUNTIME)
     with EmbeddedServer(release / MODELS_FOLDER, options, probe=EnsembleProbe()) as started:
         yield started
 

@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from enum import Enum
 
 from organseg.contract.models import Model, ModelKind
-from organseg.contract.presets import MEDSAM, Preset
 from organseg.errors import ContractError
 
 ENGINES_PARAMETER = "engines"
@@ -25,27 +24,25 @@ class CpuEngine(Enum):
     OPENVINO = "openvino"
     """OpenVINO in float32."""
     OPENVINO_BF16 = "openvino-bf16"
-    """OpenVINO with matrix products and convolutions in bfloat16, on CPUs with AMX."""
+    """OpenVINO with matrix products and convolutions in bfloat16, on CPUs that multiply it."""
 
 
 ROUNDED_STAGES = frozenset({"image_encoder"})
 """Stages that may work in bfloat16: nearly all the work is in this one, and rounding the others
 moves a box or an edge further (docs/decisions/0014-precision-in-the-graph.md)."""
 
-_FULL_SIZE_ENCODER = (CpuEngine.OPENVINO_BF16, CpuEngine.OPENVINO, CpuEngine.ONNXRUNTIME)
+_IMAGE_ENCODER = (CpuEngine.OPENVINO_BF16, CpuEngine.OPENVINO, CpuEngine.ONNXRUNTIME)
 _FLOAT32 = (CpuEngine.ONNXRUNTIME, CpuEngine.OPENVINO)
 
 
-def engines_of(preset: Preset, model: Model) -> tuple[CpuEngine, ...]:
+def engines_of(model: Model) -> tuple[CpuEngine, ...]:
     """The engines of one stage, best first; none for a stage that is no graph.
 
     A server takes the first that its machine has.
     """
     if model.kind is not ModelKind.GRAPH:
         return ()
-    if model.name == "image_encoder" and preset.segmenter == MEDSAM.segmenter:
-        return _FULL_SIZE_ENCODER
-    return _FLOAT32
+    return _IMAGE_ENCODER if model.name in ROUNDED_STAGES else _FLOAT32
 
 
 def allowed(engine: CpuEngine, stage: str) -> CpuEngine:

@@ -151,7 +151,7 @@ def deployment_of(
         stage,
         threads=2 if both_cores else 1,
         queue_delay_microseconds=2_000,
-        engines=engines_of(preset, model),
+        engines=engines_of(model),
     )
 
 

@@ -9,7 +9,9 @@ CPUINFO = Path("/proc/cpuinfo")
 AMX_BFLOAT16 = "amx_bf16"
 """Intel's matrix unit for bfloat16, in Xeons from Sapphire Rapids on."""
 AVX512_BFLOAT16 = "avx512_bf16"
-"""Vector products of bfloat16."""
+"""Vector products of bfloat16, in Xeons from Cooper Lake on and in EPYCs from Zen 4 on."""
+BFLOAT16_FEATURES = (AMX_BFLOAT16, AVX512_BFLOAT16)
+"""Each of them makes bfloat16 faster than float32."""
 
 
 @lru_cache(maxsize=1)

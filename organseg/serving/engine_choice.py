@@ -10,7 +10,7 @@ from pathlib import Path
 from organseg.contract import CpuEngine
 from organseg.contract.cpu_engines import ENGINES_PARAMETER, allowed, parse_engines
 from organseg.errors import EngineError
-from organseg.serving.cpu_features import AMX_BFLOAT16, cpu_features
+from organseg.serving.cpu_features import BFLOAT16_FEATURES, cpu_features
 from organseg.serving.graph_engine import GraphEngine
 
 ENGINE_VARIABLE = "ORGANSEG_ENGINE"
@@ -65,9 +65,10 @@ def load_with(engine: CpuEngine, path: Path, *, threads: int) -> GraphEngine:
     from organseg.serving.openvino_graph import OpenVinoGraph
 
     bfloat16 = engine is CpuEngine.OPENVINO_BF16
-    if bfloat16 and AMX_BFLOAT16 not in cpu_features():
+    if bfloat16 and cpu_features().isdisjoint(BFLOAT16_FEATURES):
         raise EngineError(
-            f"wanted a CPU with {AMX_BFLOAT16} for the engine {engine.value}, this one has none: "
-            f"choose {CpuEngine.OPENVINO.value} or {CpuEngine.ONNXRUNTIME.value}"
+            f"wanted a CPU with {' or '.join(BFLOAT16_FEATURES)} for the engine {engine.value}, "
+            f"this one has neither: choose {CpuEngine.OPENVINO.value} or "
+            f"{CpuEngine.ONNXRUNTIME.value}"
         )
     return OpenVinoGraph(path, threads=threads, bfloat16=bfloat16)

@@ -12,7 +12,6 @@ from organseg.contract import (
     ModelKind,
     Platform,
     deployment_of,
-    model_of,
     models_of,
 )
 from organseg.contract.cpu_engines import (
@@ -43,16 +42,16 @@ def test_a_graph_on_a_cpu_ends_with_an_engine_of_every_cpu_and_nothing_else_has_
 def test_only_stages_that_may_be_rounded_are_rounded(preset):
     assert {"image_encoder"} == ROUNDED_STAGES
     for model in models_of(preset):
-        engines = engines_of(preset, model)
+        engines = engines_of(model)
         assert engines == tuple(dict.fromkeys(allowed(each, model.name) for each in engines))
 
 
-def test_the_full_size_encoder_is_rounded_where_the_cpu_can_and_tiny_never_is():
-    encoder = engines_of(MEDSAM, model_of(MEDSAM, "image_encoder"))
-    assert encoder[0] is CpuEngine.OPENVINO_BF16
-    assert encoder[1:] == (CpuEngine.OPENVINO, CpuEngine.ONNXRUNTIME)
+def test_the_image_encoder_alone_is_rounded_where_the_cpu_can():
+    rounded = (CpuEngine.OPENVINO_BF16, CpuEngine.OPENVINO, CpuEngine.ONNXRUNTIME)
     for model in models_of(TINY):
-        assert CpuEngine.OPENVINO_BF16 not in engines_of(TINY, model)
+        first = engines_of(model)[:1]
+        assert (engines_of(model) == rounded) is (model.name == "image_encoder")
+        assert (first == (CpuEngine.OPENVINO_BF16,)) is (model.name == "image_encoder")
 
 
 def test_a_stage_that_may_not_be_rounded_gets_the_same_engine_in_float32():

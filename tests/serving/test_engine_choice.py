@@ -12,7 +12,7 @@ from organseg.contract import TINY, CpuEngine, Platform, model_of
 from organseg.contract.cpu_engines import ENGINES_PARAMETER, engines_of, engines_text
 from organseg.errors import ContractError, EngineError
 from organseg.serving import engine_choice
-from organseg.serving.cpu_features import AMX_BFLOAT16, cpu_features
+from organseg.serving.cpu_features import AMX_BFLOAT16, AVX512_BFLOAT16, cpu_features
 from organseg.serving.engine_choice import ENGINE_VARIABLE, engines_for, load_graph, load_with
 from organseg.serving.onnxruntime_graph import OnnxRuntimeGraph
 from organseg.serving.openvino_graph import OpenVinoGraph
@@ -66,13 +66,15 @@ def test_the_first_engine_that_is_there_is_taken_in_silence(graph, caplog):
     assert not caplog.records
 
 
-def test_without_amx_the_next_engine_is_taken_and_the_log_says_why(graph, monkeypatch, caplog):
-    on_a_cpu_with(monkeypatch, "avx2", "avx512_bf16")
+def test_on_a_cpu_without_bfloat16_the_next_engine_is_taken_and_the_log_says_why(
+    graph, monkeypatch, caplog
+):
+    on_a_cpu_with(monkeypatch, "avx2", "avx512_vnni")
     with caplog.at_level(logging.WARNING):
         loaded = load_graph(graph, ROUNDED, threads=1)
     assert isinstance(loaded, OpenVinoGraph)
     (line,) = caplog.messages
-    assert line.startswith("extractors runs by openvino: wanted a CPU with amx_bf16")
+    assert line.startswith("extractors runs by openvino: wanted a CPU with amx_bf16 or avx512_bf16")
 
 
 def test_without_openvino_onnx_runtime_is_taken_and_the_log_says_why(
@@ -97,13 +99,14 @@ def test_where_no_engine_is_there_the_error_names_every_reason(
         load_graph(graph, engines, threads=1)
 
 
-def test_with_amx_bfloat16_is_what_openvino_computes_in(graph, monkeypatch):
+@pytest.mark.parametrize("feature", [AMX_BFLOAT16, AVX512_BFLOAT16])
+def test_with_the_cpus_products_of_bfloat16_openvino_computes_in_it(graph, monkeypatch, feature):
     made = []
     monkeypatch.setattr(
         "organseg.serving.openvino_graph.OpenVinoGraph",
         lambda path, *, threads, bfloat16: made.append((threads, bfloat16)),
     )
-    on_a_cpu_with(monkeypatch, AMX_BFLOAT16)
+    on_a_cpu_with(monkeypatch, feature)
     load_with(CpuEngine.OPENVINO_BF16, graph, threads=3)
     load_with(CpuEngine.OPENVINO, graph, threads=2)
     assert made == [(3, True), (2, False)]
@@ -126,7 +129,7 @@ def test_the_release_itself_says_what_the_table_says(release):
     for stage in ("image_encoder", "extractors", "mask_decoder"):
         config = parse_config((release / "models" / stage / "config.pbtxt").read_text())
         said = {key: value.string_value for key, value in config.parameters.items()}
-        assert engines_for(stage, said) == engines_of(TINY, model_of(TINY, stage))
+        assert engines_for(stage, said) == engines_of(model_of(TINY, stage))
 
 
 def test_the_cpus_features_are_read_from_linux_and_none_are_known_elsewhere(tmp_path):
