@@ -15,7 +15,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from organseg.contract import CpuEngine, LanguageModel, Loading, Model, Preset, model_of
+from organseg.contract import (
+    CpuEngine,
+    LanguageModel,
+    Loading,
+    Model,
+    Preset,
+    SessionLimits,
+    model_of,
+)
 
 Arrays = dict[str, npt.NDArray[Any]]
 """Tensors by name, each with the batch axis in front."""
@@ -39,6 +47,10 @@ class StageContext:
     """What may run its graph, best first; of no meaning for a stage without one."""
     loading: Loading = Loading.AT_START
     """When it reads its weights; of meaning where the deployment table has a choice."""
+    kept_bytes: int = 0
+    """The most that it keeps of images between questions, bytes."""
+    sessions: SessionLimits | None = None
+    """How long and how many sessions are known; of meaning for the stage that knows them."""
 
 
 @dataclass(frozen=True)
