@@ -112,7 +112,7 @@ def budget(
     size = preset.vision_language
     share, tower = _share_and_tower(size, weights, gpus)
     widened = _widened(size, weights)
-    parts = (
+    parts: tuple[Part, ...] = (
         Part("language model, weights", share, 0),
         Part("vision tower and projector, weights", tower, 0),
         Part("language model, activations", widened, language_activations(size, weights)),

@@ -41,7 +41,8 @@ def bounded(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     config = parse_config(path.read_text())
     config.parameters[KEPT_BYTES_PARAMETER].string_value = str(ROOM * EMBEDDING_BYTES)
     path.write_text(config_text(config))
-    options = ServerOptions(grpc_port=0, http_port=0, metrics_port=0)
+    # It will not end by itself behind the last test, which kills one of its parts.
+    options = ServerOptions(grpc_port=0, http_port=0, metrics_port=0, stop_timeout_s=5)
     with EmbeddedServer(models, options, probe=EnsembleProbe()) as started:
         yield started
 

@@ -127,6 +127,7 @@ def test_without_room_nothing_is_kept_and_the_answers_are_the_same(release, dire
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no CUDA GPU")
 def test_on_a_gpu_what_is_kept_stays_there(release):
     folder = release / "models" / "llava_med" / "1"
     context = StageContext(TINY, folder, threads=1, device="cuda:0", kept_bytes=64 << 20)
