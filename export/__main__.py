@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 
 from export.language_model_options import add_options, chosen_language_model
 from export.source_options import add_source_options, read_parts
-from organseg.contract import PRESETS, Explanations, Platform, preset_by_name
+from organseg.contract import PRESETS, Explanations, ImageFeatures, Platform, preset_by_name
 from organseg.errors import OrganSegError, ReleaseError
 
 _EPILOG = """\
@@ -81,6 +81,14 @@ def main(arguments: list[str] | None = None) -> int:
         "weights are released so only if verdicts are those of float32 and masks agree with them",
     )
     add_options(parser)
+    parser.add_argument(
+        "--image-features",
+        choices=[each.value for each in ImageFeatures],
+        default=ImageFeatures.REUSE.value,
+        help="whether what is computed of an image is kept for the next question about it "
+        "(default: reuse; docs/decisions/0020-encode-once.md): direct computes it for every "
+        "request, saves a step, and has no sessions",
+    )
     parser.add_argument(
         "--accept-below-bar",
         action="store_true",
@@ -178,6 +186,7 @@ def _export(options: argparse.Namespace) -> None:
         steps=Steps(options.steps or options.out.parent / ".export-steps", progress),
         sources=sources,
         explanations=Explanations(options.explanations),
+        image_features=ImageFeatures(options.image_features),
     )
     for name in dict.fromkeys(record.graph for record in records):
         worst = np.max([each.max_difference for each in records if each.graph == name])

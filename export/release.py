@@ -33,10 +33,9 @@ from export.samples import flow_inputs
 from export.steps import RECORD_FILE, Steps, passing_folder, tool_versions
 from organseg.contract import (
     CONTRACT_VERSION,
-    ENSEMBLE_NAME,
     EXPLAIN_NAME,
     Explanations,
-    Fact,
+    ImageFeatures,
     LanguageModel,
     Model,
     ModelKind,
@@ -78,6 +77,7 @@ def write_release(
     steps: Steps | None = None,
     sources: Sequence[Mapping[str, Any]] = (),
     explanations: Explanations = Explanations.INCLUDE,
+    image_features: ImageFeatures = ImageFeatures.REUSE,
 ) -> list[Parity]:
     """Exports a checkpoint as a release.
 
@@ -97,6 +97,7 @@ def write_release(
         steps: where what each step makes is kept for the next export; by default nothing is.
         sources: where the parts of the checkpoint came from, for the manifest.
         explanations: whether the model that writes answers out is part of it.
+        image_features: whether what is computed of an image is kept for its next question.
 
     Returns:
         The comparisons of graphs with torch; they are in the manifest too.
@@ -118,7 +119,8 @@ def write_release(
         steps = steps or Steps(folder.parent / "steps", progress)
         models = folder / MODELS_FOLDER
         with progress.step("write configs"):
-            _write_configs(models, preset, platform, served, facts, explanations)
+            configs = render_configs(preset, platform, served, facts, explanations, image_features)
+            _write_configs(models, preset, platform, configs)
         if explanations is Explanations.INCLUDE:
             # Before the merge, which is in place.
             put_base_weights(
@@ -165,6 +167,7 @@ def write_release(
                 language_model=served.weights.value,
                 placement=served.placement.value,
                 explanations=explanations.value,
+                image_features=image_features.value,
                 acceptance=asdict(accepted) if accepted else {},
                 below_bar=below_bar,
                 tools=tool_versions(),
@@ -243,20 +246,14 @@ def _ask(
 
 
 def _write_configs(
-    models: Path,
-    preset: Preset,
-    platform: Platform,
-    language_model: LanguageModel | None = None,
-    facts: Mapping[Fact, str] | None = None,
-    explanations: Explanations = Explanations.INCLUDE,
+    models: Path, preset: Preset, platform: Platform, configs: Mapping[str, str]
 ) -> None:
     stages = {model.name: model for model in served_models(preset)}
-    configs = render_configs(preset, platform, language_model, facts, explanations)
     for name, text in configs.items():
         version_folder = models / name / VERSION_FOLDER
         version_folder.mkdir(parents=True)
         (models / name / "config.pbtxt").write_text(text, encoding="utf-8")
-        if name == ENSEMBLE_NAME:
+        if name not in stages:
             # Triton wants the version folder of an ensemble; a file keeps it through copies.
             (version_folder / ".gitkeep").touch()
             continue

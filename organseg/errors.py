@@ -17,6 +17,7 @@ OrganSegError
 ├── ServerError                a Triton server answered, but not with a result
 │   ├── ServerStartError       the embedded server could not be started
 │   ├── NotServedError         its release leaves out what was asked for
+│   ├── SessionLostError       a session is not known there any more: send the image again
 │   ├── ServerBusyError        queue full, queue timeout, shutting down: worth a retry
 │   └── ServerFaultError       the server failed inside; its own words are in the message
 │       └── StageDeadError     a stage's process has died: worth a retry on another server
@@ -50,6 +51,7 @@ __all__ = [
     "ServerFaultError",
     "ServerStartError",
     "ServerUnreachableError",
+    "SessionLostError",
     "SourceError",
     "StageDeadError",
     "TrainingDivergedError",
@@ -126,6 +128,10 @@ class ServerStartError(ServerError):
 
 class NotServedError(ServerError):
     """The server's release leaves out what was asked for; another release may have it."""
+
+
+class SessionLostError(ServerError):
+    """The server does not know a session, or not all of it: expired, evicted, or restarted."""
 
 
 class ServerBusyError(ServerError):

@@ -12,6 +12,14 @@ from organseg.contract.deployment import (
     deployment_of,
     loading_in,
 )
+from organseg.contract.ensembles import (
+    ASK_NAME,
+    ENCODE_NAME,
+    ENSEMBLE_NAME,
+    Ensemble,
+    ensemble_tensors,
+    ensembles_of,
+)
 from organseg.contract.explanation import (
     DEFAULT_TOKENS,
     MOST_TOKENS,
@@ -22,6 +30,12 @@ from organseg.contract.explanation import (
     served_models,
 )
 from organseg.contract.facts import INTENDED_USE, LICENCE, SAMPLE_QUESTION, Fact
+from organseg.contract.keeping import (
+    ImageFeatures,
+    SessionLimits,
+    kept_bytes_in,
+    session_limits_in,
+)
 from organseg.contract.language_model import (
     LanguageModel,
     LanguageModelWeights,
@@ -30,11 +44,11 @@ from organseg.contract.language_model import (
     language_model_in,
 )
 from organseg.contract.models import (
-    ENSEMBLE_NAME,
     EXPLAIN_NAME,
+    FEATURES_NAME,
+    SESSIONS_NAME,
     Model,
     ModelKind,
-    ensemble_tensors,
     graph_stages,
     models_of,
 )
@@ -44,11 +58,14 @@ from organseg.contract.verdicts import PADDING, PROMPT_COUNTS, Verdict, padded_c
 from organseg.contract.version import CONTRACT_PARAMETER, CONTRACT_VERSION
 
 __all__ = [
+    "ASK_NAME",
     "CONTRACT_PARAMETER",
     "CONTRACT_VERSION",
     "DEFAULT_TOKENS",
+    "ENCODE_NAME",
     "ENSEMBLE_NAME",
     "EXPLAIN_NAME",
+    "FEATURES_NAME",
     "INTENDED_USE",
     "LICENCE",
     "LLAVA_MED_7B",
@@ -58,13 +75,16 @@ __all__ = [
     "PRESETS",
     "PROMPT_COUNTS",
     "SAMPLE_QUESTION",
+    "SESSIONS_NAME",
     "TINY",
     "Axis",
     "CpuEngine",
     "DataType",
+    "Ensemble",
     "Explanations",
     "Fact",
     "Finish",
+    "ImageFeatures",
     "LanguageModel",
     "LanguageModelWeights",
     "Loading",
@@ -73,14 +93,17 @@ __all__ = [
     "Placement",
     "Platform",
     "Preset",
+    "SessionLimits",
     "StageDeployment",
     "Tensor",
     "Verdict",
     "default_weights",
     "deployment_of",
     "ensemble_tensors",
+    "ensembles_of",
     "explanation_model",
     "graph_stages",
+    "kept_bytes_in",
     "language_model_in",
     "loading_in",
     "model_of",
@@ -88,5 +111,6 @@ __all__ = [
     "padded_count",
     "preset_by_name",
     "served_models",
+    "session_limits_in",
     "summarise",
 ]

@@ -11,8 +11,20 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from organseg.contract.cpu_engines import CpuEngine, engines_of
+from organseg.contract.keeping import (
+    SESSION_LIMITS,
+    ImageFeatures,
+    SessionLimits,
+    kept_bytes_of,
+)
 from organseg.contract.language_model import LanguageModel, Placement, default_weights
-from organseg.contract.models import EXPLAIN_NAME, Model, ModelKind
+from organseg.contract.models import (
+    EXPLAIN_NAME,
+    FEATURES_NAME,
+    SESSIONS_NAME,
+    Model,
+    ModelKind,
+)
 from organseg.contract.presets import MEDSAM, Preset
 from organseg.errors import ContractError
 
@@ -86,6 +98,10 @@ class StageDeployment:
     """What may run the stage's graph on a CPU, best first; none where Triton or Python runs it."""
     loading: Loading = Loading.AT_START
     """When the weights are read."""
+    kept_bytes: int = 0
+    """The most that the stage keeps of images between questions, bytes."""
+    sessions: SessionLimits | None = None
+    """How long and how many sessions are known, for the stage that knows them."""
 
     @property
     def spreads(self) -> bool:
@@ -117,6 +133,7 @@ def deployment_of(
     platform: Platform,
     model: Model,
     language_model: LanguageModel | None = None,
+    image_features: ImageFeatures = ImageFeatures.REUSE,
 ) -> StageDeployment:
     """The row of the table for one stage; `language_model` as chosen, or the default's.
 
@@ -134,6 +151,14 @@ def deployment_of(
         stage = replace(stage, queue_timeout_microseconds=PATIENT_QUEUE_TIMEOUT_MICROSECONDS)
     if model.name == EXPLAIN_NAME:
         return _explaining(stage, platform, language_model)
+    if image_features is ImageFeatures.REUSE:
+        chosen = language_model or LanguageModel(default_weights(on_gpu=platform.has_gpu))
+        stage = replace(stage, kept_bytes=kept_bytes_of(preset, model.name, chosen.weights))
+    if model.name == SESSIONS_NAME:
+        return replace(stage, sessions=SESSION_LIMITS)
+    if model.name == FEATURES_NAME:
+        # One instance knows them all; on a GPU they stay there.
+        return replace(stage, on_gpu=platform.has_gpu)
     heavy = model.kind is ModelKind.GRAPH or model.name == "llava_med"
     if not heavy:
         # On a GPU machine the cores are many and decoding must keep up with the engines.

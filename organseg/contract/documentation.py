@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from organseg.contract.deployment import Platform, StageDeployment, deployment_of
+from organseg.contract.ensembles import ENSEMBLE_NAME, Ensemble, ensembles_of
 from organseg.contract.explanation import served_models
 from organseg.contract.facts import Fact
 from organseg.contract.language_model import LanguageModelWeights
 from organseg.contract.memory import stage_weight_bytes
-from organseg.contract.models import ENSEMBLE_NAME, EXPLAIN_NAME, Model, ensemble_tensors
+from organseg.contract.models import EXPLAIN_NAME, FEATURES_NAME, Model
 from organseg.contract.presets import PRESETS, TINY, Preset
 from organseg.contract.tensors import Tensor
 from organseg.contract.verdicts import PROMPT_COUNTS, Verdict
@@ -23,21 +24,21 @@ Contract version `{version}`. Sizes below are the `tiny` preset's; other presets
 numbers of the static axes alone. Every tensor has a batch axis in front, which is 1 in a
 request (one request is one image and one question); `a..b` is a dynamic axis.
 
-Triton runs the models of the flow in the order of this page. `image_encoder` and `llava_med` run
-side by side. A tensor flows from the model that writes it to every model that reads it, under one
-name. `{beside}`, the last, stands beside the flow: it is called by itself, in a stream,
-with what the ensemble was given and what it answered, and a release may leave it out.
+A client asks an ensemble, which is a walk through some of the stages. A tensor flows from the
+stage that writes it to every later one that reads it, under one name; an optional input that no
+earlier stage writes is left out. `image_features` and `llava_med` run side by side.
+`{features}` asks `image_encoder` for the images that it does not know; a release that was exported
+with `--image-features direct` has `image_encoder` in its place, keeps nothing, and has no sessions.
+`{beside}`, the last, stands beside the flow: it is called by itself, in a stream, with what
+the ensemble was given and what it answered, and a release may leave it out.
 """
 
 
 def render_documentation() -> str:
     """The whole page as Markdown, ending in a newline."""
-    inputs, outputs = ensemble_tensors(TINY)
     parts = [
-        _INTRODUCTION.format(version=CONTRACT_VERSION, beside=EXPLAIN_NAME),
-        f"## `{ENSEMBLE_NAME}`: what a client sends and receives\n",
-        tensor_table("sent", inputs),
-        tensor_table("received", outputs),
+        _INTRODUCTION.format(version=CONTRACT_VERSION, beside=EXPLAIN_NAME, features=FEATURES_NAME),
+        *(part for ensemble in ensembles_of(TINY) for part in _ensemble(ensemble)),
         "### Verdicts\n",
         *(f"- `{verdict.value}` (code {verdict.code})" for verdict in Verdict),
         "\n### Organ ids and answer letters\n",
@@ -65,6 +66,16 @@ def render_documentation() -> str:
     return "\n".join(parts)
 
 
+def _ensemble(ensemble: Ensemble) -> list[str]:
+    walk = " → ".join(f"`{model.name}`" for model in ensemble.stages)
+    return [
+        f"## `{ensemble.name}`: what a client sends and receives\n",
+        f"{ensemble.doc} {walk}\n",
+        tensor_table("sent", ensemble.inputs),
+        tensor_table("received", ensemble.outputs),
+    ]
+
+
 def _shape(tensor: Tensor) -> str:
     sizes = (str(axis.max) if axis.is_static else f"{axis.min}..{axis.max}" for axis in tensor.axes)
     return " × ".join(sizes)
@@ -86,8 +97,8 @@ def _deployment_table(preset: Preset) -> str:
     lines = [
         f"### `{preset.name}`: at most {preset.max_batch} requests a batch\n",
         "| model | platform | placed on | engines, best first | weights | their memory | read "
-        "| instances | threads | waits for company | rejects after |",
-        "|---|---|---|---|---|--:|---|---|---|---|---|",
+        "| instances | threads | waits for company | rejects after | keeps at most |",
+        "|---|---|---|---|---|--:|---|---|---|---|---|--:|",
     ]
     for model in served_models(preset):
         for platform in Platform:
@@ -99,9 +110,16 @@ def _deployment_table(preset: Preset) -> str:
                 f"| {_weights(preset, model, row)} "
                 f"| {row.instances} | {row.threads} "
                 f"| {row.queue_delay_microseconds / 1000:g} ms "
-                f"| {row.queue_timeout_microseconds / 1e6:g} s |"
+                f"| {row.queue_timeout_microseconds / 1e6:g} s "
+                f"| {_kept(row)} |"
             )
     return "\n".join([*lines, ""])
+
+
+def _kept(row: StageDeployment) -> str:
+    if row.sessions:
+        return f"{row.sessions.handles} handles for {row.sessions.lifetime_s:g} s"
+    return f"{row.kept_bytes / 2**20:,.0f} MiB" if row.kept_bytes else ""
 
 
 def _weights(preset: Preset, model: Model, row: StageDeployment) -> str:

@@ -9,7 +9,16 @@ from __future__ import annotations
 from enum import Enum
 
 from organseg.contract import names
-from organseg.contract.models import EXPLAIN_NAME, Model, ModelKind, ensemble_tensors, models_of
+from organseg.contract.ensembles import ensemble_tensors
+from organseg.contract.keeping import ImageFeatures
+from organseg.contract.models import (
+    EXPLAIN_NAME,
+    FEATURES_NAME,
+    SESSIONS_NAME,
+    Model,
+    ModelKind,
+    models_of,
+)
 from organseg.contract.presets import Preset
 from organseg.contract.tensors import DataType, Tensor, static
 
@@ -75,9 +84,13 @@ def explanation_model(preset: Preset) -> Model:
     )
 
 
-def served_models(preset: Preset) -> tuple[Model, ...]:
-    """Every model of a release but the ensemble: the flow's stages, then what is beside it."""
-    return (*models_of(preset), explanation_model(preset))
+def served_models(
+    preset: Preset, image_features: ImageFeatures = ImageFeatures.REUSE
+) -> tuple[Model, ...]:
+    """Every model of a release but the ensembles: the flow's stages, then what is beside it."""
+    left_out = () if image_features is ImageFeatures.REUSE else (FEATURES_NAME, SESSIONS_NAME)
+    stages = (model for model in models_of(preset) if model.name not in left_out)
+    return (*stages, explanation_model(preset))
 
 
 def model_of(preset: Preset, name: str) -> Model:

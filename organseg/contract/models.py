@@ -7,7 +7,7 @@ See `docs/contract.md` for the same as tables.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from organseg.contract import names
@@ -57,33 +57,22 @@ class Model:
 PROMPTS = "prompts"
 """The axis of asked organs inside the flow, padded to one of `PROMPT_COUNTS`."""
 
-ENSEMBLE_NAME = "organ_seg"
-
 EXPLAIN_NAME = "llava_med_explain"
-"""The model that explains an answer in words, where a release has it; no part of the ensemble."""
+"""The model that explains an answer in words, where a release has it; no part of an ensemble."""
 
-ENSEMBLE_ALIASES = {
-    names.SIMILARITY: names.ANSWER_SIMILARITY,
-    names.ORGAN_PRESENCE: names.ANSWER_PRESENCE,
-}
-"""Tensors of inner stages that a client receives too, under their upper-case names."""
+FEATURES_NAME = "image_features"
+"""The stage that keeps what the image encoder made of an image."""
 
-
-def ensemble_tensors(preset: Preset) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-    """The inputs and outputs of the ensemble `organ_seg`, as a client sees them."""
-    stages = {model.name: model for model in models_of(preset)}
-    aliased = [
-        Tensor(alias, inner.dtype, inner.axes, inner.doc)
-        for name, alias in ENSEMBLE_ALIASES.items()
-        for stage in stages.values()
-        for inner in stage.outputs
-        if inner.name == name
-    ]
-    return stages["preprocess"].inputs, (*stages["postprocess"].outputs, *aliased)
+SESSIONS_NAME = "sessions"
+"""The stage that knows the open sessions."""
 
 
 def models_of(preset: Preset) -> tuple[Model, ...]:
-    """The stages of the flow with this preset's dimensions, in the order data walks them."""
+    """The stages of every ensemble with this preset's dimensions, in the order data walks them.
+
+    `ensembles_of` says which of them an ensemble has; a release that keeps nothing leaves out
+    `image_features` and `sessions`.
+    """
     sam, vlm = preset.segmenter, preset.vision_language
     one = static("one", 1)
     xyxy = static("x1 y1 x2 y2", 4)
@@ -119,6 +108,13 @@ def models_of(preset: Preset) -> tuple[Model, ...]:
     image_is_blank = Tensor(
         names.IMAGE_IS_BLANK, DataType.BOOL, (one,), "true where all pixels are equal"
     )
+    image_key = Tensor(
+        names.IMAGE_KEY,
+        DataType.UINT8,
+        (static("bytes", 32),),
+        "SHA-256 over the prepared pixels and everything that they were prepared by",
+    )
+    query = Tensor(names.QUERY, DataType.BYTES, (one,), "the question, UTF-8", optional=True)
     answer_state = Tensor(
         names.ANSWER_STATE,
         DataType.FP16,
@@ -165,6 +161,18 @@ def models_of(preset: Preset) -> tuple[Model, ...]:
         (static("channels", sam.channels), *square(sam.grid)),
         "SAM's image embedding",
     )
+    features_kept = Tensor(
+        names.FEATURES_KEPT, DataType.BOOL, (one,), "whether the embedding is kept by its key"
+    )
+    prefix_kept = Tensor(
+        names.PREFIX_KEPT,
+        DataType.BOOL,
+        (one,),
+        "whether the states of image and fixed text are kept by the image's key",
+    )
+    handle = Tensor(
+        names.HANDLE, DataType.BYTES, (one,), "a session's name, which nobody can guess"
+    )
     low_res_masks = Tensor(
         names.LOW_RES_MASKS, DataType.FP16, (prompts, *square(sam.mask_size)), "mask logits"
     )
@@ -183,7 +191,7 @@ def models_of(preset: Preset) -> tuple[Model, ...]:
                     (one,),
                     "encoded image: PNG, JPEG, single-frame DICOM, or .npy of HU or intensity",
                 ),
-                Tensor(names.QUERY, DataType.BYTES, (one,), "the question, UTF-8"),
+                query,
                 Tensor(
                     names.WINDOW,
                     DataType.FP32,
@@ -192,7 +200,15 @@ def models_of(preset: Preset) -> tuple[Model, ...]:
                     optional=True,
                 ),
             ),
-            (sam_pixels, vlm_pixels, question, image_size_hw, image_orientation, image_is_blank),
+            (
+                sam_pixels,
+                vlm_pixels,
+                question,
+                image_size_hw,
+                image_orientation,
+                image_is_blank,
+                image_key,
+            ),
             "Checks image and question, decodes, windows, orients and resizes.",
         ),
         Model(
@@ -203,11 +219,18 @@ def models_of(preset: Preset) -> tuple[Model, ...]:
             "MedSAM's image encoder.",
         ),
         Model(
+            FEATURES_NAME,
+            ModelKind.PYTHON,
+            (image_key, replace(sam_pixels, optional=True)),
+            (image_embeddings, features_kept),
+            "Keeps image embeddings by their key; asks `image_encoder` for those it has not.",
+        ),
+        Model(
             "llava_med",
             ModelKind.PYTHON,
-            (vlm_pixels, question),
-            (answer_state, patch_states),
-            "LLaVA-Med with merged LoRA: one prefill, no text generated.",
+            (image_key, question, replace(vlm_pixels, optional=True)),
+            (answer_state, patch_states, prefix_kept),
+            "LLaVA-Med with merged LoRA, no text generated; knows an image again by its key.",
         ),
         Model(
             "extractors",
@@ -275,6 +298,38 @@ def models_of(preset: Preset) -> tuple[Model, ...]:
                 ),
             ),
             "Masks at the original size; drops the padding; blanks what is not there.",
+        ),
+        Model(
+            SESSIONS_NAME,
+            ModelKind.PYTHON,
+            tuple(
+                replace(tensor, optional=True)
+                for tensor in (
+                    image_key,
+                    image_size_hw,
+                    image_orientation,
+                    image_is_blank,
+                    features_kept,
+                    prefix_kept,
+                    handle,
+                    query,
+                )
+            ),
+            (
+                handle,
+                Tensor(
+                    names.LIFETIME_S,
+                    DataType.FP32,
+                    (one,),
+                    "how long the session is known after its last question, seconds",
+                ),
+                image_key,
+                question,
+                image_size_hw,
+                image_orientation,
+                image_is_blank,
+            ),
+            "Gives an image a handle, and gives back by the handle what a question needs.",
         ),
     )
 

@@ -1,4 +1,4 @@
-"""Renders `config.pbtxt` for every stage and the ensemble, through Triton's own protobuf.
+"""Renders `config.pbtxt` for every stage and ensemble, through Triton's own protobuf.
 
 The text is made by protobuf from a `ModelConfig` message, so it can hold no field that this
 server generation does not know (an unknown field stops a server), and it parses back to the
@@ -15,18 +15,12 @@ from tritonclient.grpc import model_config_pb2 as pb
 
 from organseg.contract.cpu_engines import ENGINES_PARAMETER, engines_text
 from organseg.contract.deployment import Platform, StageDeployment, deployment_of
+from organseg.contract.ensembles import ENSEMBLE_ALIASES, Ensemble, ensembles_of
 from organseg.contract.explanation import Explanations, served_models
 from organseg.contract.facts import INTENDED_USE, LICENCE, SAMPLE_QUESTION, Fact
+from organseg.contract.keeping import KEPT_BYTES_PARAMETER, ImageFeatures
 from organseg.contract.language_model import LanguageModel
-from organseg.contract.models import (
-    ENSEMBLE_ALIASES,
-    ENSEMBLE_NAME,
-    PROMPTS,
-    Model,
-    ModelKind,
-    ensemble_tensors,
-    models_of,
-)
+from organseg.contract.models import EXPLAIN_NAME, PROMPTS, Model, ModelKind
 from organseg.contract.presets import Preset
 from organseg.contract.tensors import DataType, Tensor
 from organseg.contract.verdicts import PROMPT_COUNTS
@@ -43,17 +37,19 @@ def render_configs(
     language_model: LanguageModel | None = None,
     facts: Mapping[Fact, str] | None = None,
     explanations: Explanations = Explanations.INCLUDE,
+    image_features: ImageFeatures = ImageFeatures.REUSE,
 ) -> dict[str, str]:
-    """The text of `config.pbtxt` per model name, ensemble included.
+    """The text of `config.pbtxt` per model name, ensembles included.
 
     `facts` are those of the release; what is true of every release need not be among them.
     """
-    included = explanations is Explanations.INCLUDE
     messages = {
-        model.name: model_config(model, preset, platform, language_model)
-        for model in (served_models(preset) if included else models_of(preset))
+        model.name: model_config(model, preset, platform, language_model, image_features)
+        for model in served_models(preset, image_features)
+        if explanations is Explanations.INCLUDE or model.name != EXPLAIN_NAME
     }
-    messages[ENSEMBLE_NAME] = ensemble_config(preset, facts)
+    for ensemble in ensembles_of(preset, image_features):
+        messages[ensemble.name] = ensemble_config(ensemble, preset, facts)
     return {name: config_text(message) for name, message in messages.items()}
 
 
@@ -90,10 +86,14 @@ def on_gpu(text: str) -> str:
 
 
 def model_config(
-    model: Model, preset: Preset, platform: Platform, language_model: LanguageModel | None = None
+    model: Model,
+    preset: Preset,
+    platform: Platform,
+    language_model: LanguageModel | None = None,
+    image_features: ImageFeatures = ImageFeatures.REUSE,
 ) -> Any:
     """The `ModelConfig` of one stage."""
-    deployment = deployment_of(preset, platform, model, language_model)
+    deployment = deployment_of(preset, platform, model, language_model, image_features)
     # A stream is one request's own.
     most = 1 if model.streams else preset.max_batch
     message = pb.ModelConfig(name=model.name, max_batch_size=most)
@@ -108,6 +108,7 @@ def model_config(
         pb.ModelInstanceGroup(
             count=deployment.instances,
             kind=_instance_kind(deployment),
+            gpus=_gpus(deployment),
         )
     )
     message.dynamic_batching.CopyFrom(_batching(deployment))
@@ -124,27 +125,33 @@ def model_config(
     if deployment.language_model:
         for key, value in deployment.language_model.parameters.items():
             _set_parameter(message, key, value)
+    if deployment.kept_bytes:
+        _set_parameter(message, KEPT_BYTES_PARAMETER, str(deployment.kept_bytes))
+    if deployment.sessions:
+        for key, value in deployment.sessions.parameters.items():
+            _set_parameter(message, key, value)
     for key, value in deployment.loading.parameters.items():
         _set_parameter(message, key, value)
     return message
 
 
-def ensemble_config(preset: Preset, facts: Mapping[Fact, str] | None = None) -> Any:
-    """The `ModelConfig` of the ensemble: every tensor flows under its own name.
+def ensemble_config(
+    ensemble: Ensemble, preset: Preset, facts: Mapping[Fact, str] | None = None
+) -> Any:
+    """The `ModelConfig` of an ensemble: every tensor flows under its own name.
 
     Its parameters say what the server is, for clients to read.
     """
-    inputs, outputs = ensemble_tensors(preset)
     message = pb.ModelConfig(
-        name=ENSEMBLE_NAME, platform="ensemble", max_batch_size=preset.max_batch
+        name=ensemble.name, platform="ensemble", max_batch_size=preset.max_batch
     )
-    message.input.extend(_input(tensor) for tensor in inputs)
-    message.output.extend(_output(tensor) for tensor in outputs)
-    for model in models_of(preset):
-        step = message.ensemble_scheduling.step.add(model_name=model.name, model_version=-1)
-        for tensor in model.inputs:
+    message.input.extend(_input(tensor) for tensor in ensemble.inputs)
+    message.output.extend(_output(tensor) for tensor in ensemble.outputs)
+    for each in ensemble.steps():
+        step = message.ensemble_scheduling.step.add(model_name=each.model.name, model_version=-1)
+        for tensor in each.inputs:
             step.input_map[tensor.name] = ENSEMBLE_ALIASES.get(tensor.name, tensor.name)
-        for tensor in model.outputs:
+        for tensor in each.outputs:
             step.output_map[tensor.name] = ENSEMBLE_ALIASES.get(tensor.name, tensor.name)
     _set_parameter(message, CONTRACT_PARAMETER, CONTRACT_VERSION)
     known = {
@@ -168,6 +175,16 @@ def _instance_kind(deployment: StageDeployment) -> int:
         return int(pb.ModelInstanceGroup.KIND_MODEL)
     kinds = pb.ModelInstanceGroup
     return int(kinds.KIND_GPU if deployment.on_gpu else kinds.KIND_CPU)
+
+
+def _gpus(deployment: StageDeployment) -> list[int]:
+    """The GPUs that get an instance, where not all do.
+
+    What a stage keeps is one process's own. Another instance on another GPU would not know an image
+    that this one knows, and a session would be found or lost by chance.
+    """
+    keeps_there = deployment.kept_bytes and deployment.on_gpu and not deployment.spreads
+    return [0] if keeps_there else []
 
 
 def _backend(model: Model, platform: Platform) -> str:

@@ -11,8 +11,9 @@ import hashlib
 import json
 from collections.abc import Iterable
 
+from organseg.contract.ensembles import ensembles_of
 from organseg.contract.explanation import explanation_model
-from organseg.contract.models import ensemble_tensors, models_of
+from organseg.contract.models import models_of
 from organseg.contract.presets import TINY
 from organseg.contract.tensors import Tensor
 from organseg.contract.verdicts import PROMPT_COUNTS, Verdict
@@ -25,9 +26,11 @@ def _signature(tensors: Iterable[Tensor]) -> list[list[object]]:
 
 def contract_document() -> dict[str, object]:
     """All that the version covers, as plain values in a fixed order."""
-    inputs, outputs = ensemble_tensors(TINY)
     return {
-        "ensemble": [_signature(inputs), _signature(outputs)],
+        "ensembles": [
+            [each.name, _signature(each.inputs), _signature(each.outputs)]
+            for each in ensembles_of(TINY)
+        ],
         "models": [
             [model.name, _signature(model.inputs), _signature(model.outputs)]
             for model in (*models_of(TINY), explanation_model(TINY))

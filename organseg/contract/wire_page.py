@@ -10,9 +10,9 @@ from pathlib import Path
 
 from organseg.contract.deployment import QUEUE_TIMEOUT_MICROSECONDS
 from organseg.contract.documentation import tensor_table
+from organseg.contract.ensembles import ENSEMBLE_NAME, ensemble_tensors
 from organseg.contract.explanation import explanation_model
 from organseg.contract.limits import MAX_IMAGE_BYTES, MAX_QUERY_BYTES, MAX_SIDE, MIN_SIDE
-from organseg.contract.models import ENSEMBLE_NAME, ensemble_tensors
 from organseg.contract.presets import TINY
 from organseg.contract.verdicts import Verdict
 from organseg.contract.version import CONTRACT_PARAMETER, CONTRACT_VERSION

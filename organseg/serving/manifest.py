@@ -22,7 +22,7 @@ from organseg.file_hash import file_sha256
 
 MANIFEST_NAME = "manifest.json"
 MODELS_FOLDER = "models"
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 # The server's Python writes these beside `model.py` when it loads it. They are derived from the
 # source that is hashed; like the rest of the manifest, leaving them out guards against damage and
@@ -54,6 +54,8 @@ class Manifest:
     """Which GPUs hold the language model: `one`, or all of them, `spread`."""
     explanations: str
     """Whether it can explain its answers: `include` or `leave-out`."""
+    image_features: str
+    """Whether what is computed of an image is kept for its next question: `reuse` or `direct`."""
     acceptance: Mapping[str, Any]
     """How answers compare with those of float32 torch; empty where they were not asked for."""
     below_bar: bool
@@ -81,6 +83,7 @@ def write_manifest(
     language_model: str = "fp32",
     placement: str = "one",
     explanations: str = "leave-out",
+    image_features: str = "direct",
     acceptance: Mapping[str, Any] | None = None,
     below_bar: bool = False,
     sources: Sequence[Mapping[str, Any]] = (),
@@ -102,6 +105,7 @@ def write_manifest(
         language_model=language_model,
         placement=placement,
         explanations=explanations,
+        image_features=image_features,
         acceptance=dict(acceptance or {}),
         below_bar=below_bar,
         tools=dict(sorted(tools.items())),
@@ -215,8 +219,6 @@ def _parse(document: object) -> Manifest:
         "sources": list,
         "files": dict,
     }
-    # Releases of before there were sources or explanations are whole all the same.
-    document = {"sources": [], "explanations": "leave-out", **document}
     values: dict[str, Any] = {}
     for field in fields(Manifest):
         kind = kinds.get(field.name, str)

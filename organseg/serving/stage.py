@@ -15,7 +15,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from organseg.contract import CpuEngine, LanguageModel, Loading, Model, Preset, model_of
+from organseg.contract import (
+    CpuEngine,
+    LanguageModel,
+    Loading,
+    Model,
+    Preset,
+    SessionLimits,
+    model_of,
+)
+from organseg.serving.kept import KeptCounts
 
 Arrays = dict[str, npt.NDArray[Any]]
 """Tensors by name, each with the batch axis in front."""
@@ -39,6 +48,10 @@ class StageContext:
     """What may run its graph, best first; of no meaning for a stage without one."""
     loading: Loading = Loading.AT_START
     """When it reads its weights; of meaning where the deployment table has a choice."""
+    kept_bytes: int = 0
+    """The most that it keeps of images between questions, bytes."""
+    sessions: SessionLimits | None = None
+    """How long and how many sessions are known; of meaning for the stage that knows them."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +80,10 @@ class ServedModel(ABC):
         self.context = context
         self.model: Model = model_of(context.preset, self.name)
 
+    def kept(self) -> KeptCounts | None:
+        """What it keeps between requests and how that went; none where it keeps nothing."""
+        return None
+
 
 class Stage(ServedModel):
     """One model of the flow."""
@@ -88,29 +105,50 @@ class RequestStage(Stage):
         """The outputs of one request."""
 
 
-class BatchStage(Stage):
-    """A stage that gains from joining requests along the batch axis."""
+class JoiningStage(Stage):
+    """A stage that gains from working on several requests at once."""
 
     def run(self, requests: Sequence[StageRequest]) -> list[Arrays | Exception]:
         """Answers all at once; if that fails, one by one, so that only the bad ones fail."""
         try:
-            return list(self._run_joined(requests))
+            return list(self.run_joined(requests))
         except Exception as error:
             if len(requests) == 1:
                 return [error]
             return [answer for request in requests for answer in self.run([request])]
 
     @abstractmethod
+    def run_joined(self, requests: Sequence[StageRequest]) -> list[Arrays]:
+        """The outputs of each request; raises if any of them is bad."""
+
+
+class BatchStage(JoiningStage):
+    """A stage that joins requests along the batch axis."""
+
+    @abstractmethod
     def infer(self, inputs: Arrays) -> Arrays:
         """The outputs of one joined batch."""
 
-    def _run_joined(self, requests: Sequence[StageRequest]) -> list[Arrays]:
+    def run_joined(self, requests: Sequence[StageRequest]) -> list[Arrays]:
+        """Joins, infers and takes apart."""
         names = [tensor.name for tensor in self.model.inputs]
         joined = {name: np.concatenate([r.inputs[name] for r in requests]) for name in names}
         outputs = self.infer(joined)
         ends = np.cumsum([request.batch_size for request in requests])[:-1]
         parts = {name: np.split(array, ends) for name, array in outputs.items()}
         return [{name: parts[name][index] for name in outputs} for index in range(len(requests))]
+
+
+class LaterStage(ServedModel):
+    """A stage of the flow that takes a request now and answers it when it can, in any order."""
+
+    @abstractmethod
+    def begin(self, request: StageRequest, respond: Callable[[Arrays | Exception], None]) -> None:
+        """Takes a request; `respond` is called once, from whatever thread, now or later."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Takes no more; what has begun may still be answered."""
 
 
 class StreamStage(ServedModel):

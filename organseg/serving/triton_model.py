@@ -15,14 +15,17 @@ import numpy as np
 from organseg.contract import (
     CONTRACT_PARAMETER,
     CONTRACT_VERSION,
+    kept_bytes_in,
     language_model_in,
     loading_in,
     preset_by_name,
+    session_limits_in,
 )
-from organseg.errors import ContractError, InvalidInputError, OrganSegError
+from organseg.errors import ContractError, InvalidInputError, OrganSegError, SessionLostError
 from organseg.serving.engine_choice import engines_for
 from organseg.serving.stage import Arrays, ServedModel, Stage, StageContext, StageRequest
 from organseg.serving.threads import engine_threads
+from organseg.serving.triton_metrics import KeptMetrics
 
 
 def triton_model(stage_class: type[Stage]) -> type[Any]:
@@ -34,12 +37,14 @@ def triton_model(stage_class: type[Stage]) -> type[Any]:
         def initialize(self, args: dict[str, str]) -> None:
             """Loads the stage from its version folder."""
             self.stage = stage_class(read_context(args))
+            self.metrics = KeptMetrics(self.stage)
 
         def execute(self, requests: list[Any]) -> list[Any]:
             """Answers the requests that Triton joined, each with its own response."""
             read = [read_request(self.stage, request) for request in requests]
             good = [request for request in read if isinstance(request, StageRequest)]
             answers = iter(self.stage.run(good) if good else [])
+            self.metrics.publish()
             return [
                 _respond(
                     self.stage,
@@ -86,6 +91,8 @@ def read_context(args: dict[str, str]) -> StageContext:
         device=f"cuda:{args['model_instance_device_id']}" if on_gpu else "cpu",
         language_model=language_model_in(parameters),
         loading=loading_in(parameters),
+        kept_bytes=kept_bytes_in(parameters),
+        sessions=session_limits_in(parameters),
     )
 
 
@@ -123,19 +130,32 @@ def error_response(stage: ServedModel, error: Exception) -> Any:
     code = pb_utils.TritonError.INTERNAL
     if isinstance(error, InvalidInputError | ContractError):
         code = pb_utils.TritonError.INVALID_ARG
+    elif isinstance(error, SessionLostError):
+        code = pb_utils.TritonError.NOT_FOUND
     else:
         pb_utils.Logger.log_error(f"{stage.name}: {_where(error)}")
     return pb_utils.InferenceResponse(error=pb_utils.TritonError(error_text(error), code))
 
 
 def output_tensors(stage: ServedModel, answer: Arrays) -> list[Any]:
-    """One answer's arrays as Triton's tensors, in the contract's types."""
+    """One answer's arrays as Triton's tensors, in the contract's types.
+
+    An output that an answer has not is left out: a stage with two ways in gives one way's alone.
+    Where it was wanted, Triton says so.
+    """
     import triton_python_backend_utils as pb_utils
 
     tensors = []
     for tensor in stage.model.outputs:
-        array = np.ascontiguousarray(answer[tensor.name], dtype=tensor.dtype.numpy)
-        tensors.append(pb_utils.Tensor(tensor.name, array))
+        if tensor.name not in answer:
+            continue
+        value: Any = answer[tensor.name]
+        if isinstance(value, np.ndarray):
+            array = np.ascontiguousarray(value, dtype=tensor.dtype.numpy)
+            tensors.append(pb_utils.Tensor(tensor.name, array))
+        else:
+            # On a GPU: it is handed over there.
+            tensors.append(pb_utils.Tensor.from_dlpack(tensor.name, value))
     return tensors
 
 
