@@ -21,7 +21,13 @@ from organseg.contract import (
     preset_by_name,
     session_limits_in,
 )
-from organseg.errors import ContractError, InvalidInputError, OrganSegError, SessionLostError
+from organseg.errors import (
+    ContractError,
+    InvalidInputError,
+    NotServedError,
+    OrganSegError,
+    SessionLostError,
+)
 from organseg.serving.engine_choice import engines_for
 from organseg.serving.stage import Arrays, ServedModel, Stage, StageContext, StageRequest
 from organseg.serving.threads import engine_threads
@@ -129,6 +135,8 @@ def error_response(stage: ServedModel, error: Exception) -> Any:
         code = pb_utils.TritonError.INVALID_ARG
     elif isinstance(error, SessionLostError):
         code = pb_utils.TritonError.NOT_FOUND
+    elif isinstance(error, NotServedError):
+        code = pb_utils.TritonError.UNSUPPORTED
     else:
         pb_utils.Logger.log_error(f"{stage.name}: {_where(error)}")
     return pb_utils.InferenceResponse(error=pb_utils.TritonError(error_text(error), code))
