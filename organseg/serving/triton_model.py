@@ -21,7 +21,14 @@ from organseg.contract import (
     preset_by_name,
     session_limits_in,
 )
-from organseg.errors import ContractError, InvalidInputError, OrganSegError, SessionLostError
+from organseg.errors import (
+    ContractError,
+    InvalidInputError,
+    NotServedError,
+    OrganSegError,
+    SessionLostError,
+)
+from organseg.serving.bounds import kept_bytes, session_limits
 from organseg.serving.engine_choice import engines_for
 from organseg.serving.stage import Arrays, ServedModel, Stage, StageContext, StageRequest
 from organseg.serving.threads import engine_threads
@@ -91,8 +98,8 @@ def read_context(args: dict[str, str]) -> StageContext:
         device=f"cuda:{args['model_instance_device_id']}" if on_gpu else "cpu",
         language_model=language_model_in(parameters),
         loading=loading_in(parameters),
-        kept_bytes=kept_bytes_in(parameters),
-        sessions=session_limits_in(parameters),
+        kept_bytes=kept_bytes(args["model_name"], kept_bytes_in(parameters)),
+        sessions=session_limits(session_limits_in(parameters)),
     )
 
 
@@ -132,6 +139,8 @@ def error_response(stage: ServedModel, error: Exception) -> Any:
         code = pb_utils.TritonError.INVALID_ARG
     elif isinstance(error, SessionLostError):
         code = pb_utils.TritonError.NOT_FOUND
+    elif isinstance(error, NotServedError):
+        code = pb_utils.TritonError.UNSUPPORTED
     else:
         pb_utils.Logger.log_error(f"{stage.name}: {_where(error)}")
     return pb_utils.InferenceResponse(error=pb_utils.TritonError(error_text(error), code))
