@@ -26,6 +26,8 @@ class KeepingTransport(FakeTransport):
     """Whether its release keeps images at all."""
     losses: int = 0
     """How many of the next questions find their image lost."""
+    encoding_failure: BaseException | None = None
+    """What each encoding comes to; None for a handle."""
     changed_encoding: dict[str, Any] = field(default_factory=dict)
     """Outputs of the encoding that are not as they should be; None for none."""
     kept: dict[bytes, InferenceRequest] = field(default_factory=dict)
@@ -41,6 +43,8 @@ class KeepingTransport(FakeTransport):
         if not self.keeps:
             raise ServerFaultError(f"wanted the model, got '{request.model_name}' is not found")
         if request.model_name == ENCODE_NAME:
+            if self.encoding_failure is not None:
+                raise self.encoding_failure
             handle = f"handle-{next(_NUMBERS)}".encode()
             self.kept[handle] = request
             outputs = {

@@ -205,6 +205,8 @@ def test_where_its_server_fails_it_moves_to_another(
     result = scan.call("ask", QUESTION)
     assert (result.server, result.timings.attempts) == (SECOND, 2)
     assert up.asked == [ENCODE_NAME, ASK_NAME]
+    # Whether it serves sessions is no question then.
+    assert f"is_ready {ASK_NAME}" not in down.calls
     # And stays there, also once the other is back.
     down.failure = None
     assert scan.call("ask", QUESTION).server == SECOND
@@ -219,6 +221,21 @@ def test_questions_that_leave_a_server_together_move_the_image_once(open_calls: 
     answers = scan.together("ask", [(QUESTION,)] * 6)
     assert len({answer.server for answer in answers}) == 1
     assert sum(other.asked.count(ENCODE_NAME) for other in others) == 1
+
+
+@pytest.mark.parametrize("error", [BUSY, UNREACHABLE, DEAD], ids=lambda error: type(error).__name__)
+def test_a_server_that_fails_to_encode_is_asked_to_by_one_question(
+    error: errors.OrganSegError, open_calls: Open
+) -> None:
+    down, up = KeepingTransport(), KeepingTransport()
+    scan = opened(open_calls(down, up))
+    down.kept.clear()
+    down.encoding_failure = error
+    down.gate = Gate(wanted=6)
+    answers = scan.together("ask", [(QUESTION,)] * 6)
+    assert [answer.server for answer in answers] == [SECOND] * 6
+    # The one that opened it, and the one that failed.
+    assert (down.asked.count(ENCODE_NAME), up.asked.count(ENCODE_NAME)) == (2, 1)
 
 
 def test_a_server_alone_that_fails_for_now_is_asked_again_by_the_same_handle(
@@ -331,7 +348,10 @@ def test_a_closed_client_says_so_before_an_open_image_does(open_calls: Open) -> 
     with pytest.raises(errors.ServerUnreachableError, match="make another"):
         scan.call("ask", QUESTION)
     with pytest.raises(errors.ServerUnreachableError, match="make another"):
-        opened(calls)
+        calls.call("open", b"no image")
+    scan.call("close")
+    with pytest.raises(errors.ServerUnreachableError, match="make another"):
+        scan.call("ask", QUESTION)
 
 
 def test_the_end_of_a_with_block_closes_it() -> None:

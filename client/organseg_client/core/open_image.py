@@ -133,7 +133,7 @@ def open_image(
     call = _Call(session, opened, sent, deadline, identity)
 
     def keep(attempt: Attempt) -> Steps[None]:
-        yield from _require_kept(call, attempt.server)
+        yield from _require_kept(call, attempt.server, attempt.server.failures)
 
     yield from with_retries(session, deadline, keep, take=call.take)
     return opened
@@ -158,7 +158,8 @@ def ask(
     def send(attempt: Attempt) -> Steps[SegmentationResult]:
         nonlocal losses
         server = attempt.server
-        kept = yield from _require_kept(call, server)
+        failures = server.failures
+        kept = yield from _require_kept(call, server, failures)
         while True:
             sent_at_s = deadline.elapsed_s
             try:
@@ -168,7 +169,7 @@ def ask(
                 if kept is None or losses or not (yield from _is_lost(call, server, error)):
                     raise
             losses += 1
-            kept = yield from _require_kept(call, server, lost=kept)
+            kept = yield from _require_kept(call, server, failures, lost=kept)
         now_s = deadline.elapsed_s
         return read_response(
             response,
@@ -225,21 +226,23 @@ def _is_lost(call: _Call, server: Server, error: OrganSegError) -> Steps[bool]:
     return not is_served
 
 
-def _require_kept(call: _Call, server: Server, lost: Kept | None = None) -> Steps[Kept | None]:
+def _require_kept(
+    call: _Call, server: Server, failures: int, lost: Kept | None = None
+) -> Steps[Kept | None]:
     """Has the server keep the image, unless it does; None where it keeps no images.
 
-    `lost` is what it knows no more. Questions that come meanwhile share what was found.
+    `failures` are those that it had when this attempt began, `lost` is what it knows no more.
+    Questions that come meanwhile share what was found.
     """
     opened = call.opened
     kept = opened.kept_at(server)
     if kept not in (None, lost) or server in opened.without:
         return kept
-    failures = server.failures
     try:
         return (
             yield from exclusively(
                 f"encoding of image {opened.number}",
-                _encode(call, server, lost, failures),
+                _encode(call, server, failures, lost),
                 call.deadline.remaining_s(),
             )
         )
@@ -250,7 +253,7 @@ def _require_kept(call: _Call, server: Server, lost: Kept | None = None) -> Step
         ) from None
 
 
-def _encode(call: _Call, server: Server, lost: Kept | None, failures: int) -> Steps[Kept | None]:
+def _encode(call: _Call, server: Server, failures: int, lost: Kept | None) -> Steps[Kept | None]:
     session, opened, deadline = call.session, call.opened, call.deadline
     kept = opened.kept_at(server)
     if kept not in (None, lost) or server in opened.without:
