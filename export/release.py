@@ -35,7 +35,6 @@ from organseg.contract import (
     CONTRACT_VERSION,
     EXPLAIN_NAME,
     Explanations,
-    Fact,
     ImageFeatures,
     LanguageModel,
     Model,

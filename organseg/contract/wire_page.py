@@ -10,7 +10,13 @@ from pathlib import Path
 
 from organseg.contract.deployment import QUEUE_TIMEOUT_MICROSECONDS
 from organseg.contract.documentation import tensor_table
-from organseg.contract.ensembles import ENSEMBLE_NAME, ensemble_tensors
+from organseg.contract.ensembles import (
+    ASK_NAME,
+    ENCODE_NAME,
+    ENSEMBLE_NAME,
+    ensemble_tensors,
+    ensembles_of,
+)
 from organseg.contract.explanation import explanation_model
 from organseg.contract.limits import MAX_IMAGE_BYTES, MAX_QUERY_BYTES, MAX_SIDE, MIN_SIDE
 from organseg.contract.presets import TINY
@@ -42,12 +48,19 @@ def render_wire() -> str:
 def _facts() -> dict[str, str]:
     sent, received = ensemble_tensors(TINY)
     explain = explanation_model(TINY)
+    ensembles = {ensemble.name: ensemble for ensemble in ensembles_of(TINY)}
+    encode, ask = ensembles[ENCODE_NAME], ensembles[ASK_NAME]
     return {
         "ensemble": ENSEMBLE_NAME,
         "contract_parameter": CONTRACT_PARAMETER,
         "contract_version": CONTRACT_VERSION,
         "sent": tensor_table("sent", sent),
         "received": tensor_table("received", received),
+        "encode": encode.name,
+        "encode_sent": tensor_table("sent", encode.inputs),
+        "encode_received": tensor_table("received", encode.outputs),
+        "ask": ask.name,
+        "ask_sent": tensor_table("sent", ask.inputs),
         "explain": explain.name,
         "explain_sent": tensor_table("sent", explain.inputs),
         "explain_received": tensor_table("received", explain.outputs),

@@ -69,6 +69,25 @@ WIRE_STATUSES: tuple[WireStatus, ...] = (
     WireStatus(
         "NOT_FOUND",
         "404",
+        "`SessionLostError`",
+        "the session has ended, its image was evicted, or the server was restarted: open it again "
+        "with the image, then ask again",
+        Again.NEVER,
+        "in ensemble 'organ_seg_ask', SessionLostError: wanted an image that was opened here, it "
+        "is not known any more",
+    ),
+    WireStatus(
+        "UNIMPLEMENTED",
+        "501",
+        "`NotServedError`",
+        "this server keeps no images, or not one of this size: ask with the image each time",
+        Again.NEVER,
+        "in ensemble 'organ_seg_encode', NotServedError: wanted a session, this server was "
+        "started without",
+    ),
+    WireStatus(
+        "NOT_FOUND",
+        "404",
         "`no available versions`, `is not ready`",
         "the model is being loaded, or unloaded as the server stops",
         Again.ELSEWHERE,

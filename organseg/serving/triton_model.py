@@ -21,10 +21,17 @@ from organseg.contract import (
     preset_by_name,
     session_limits_in,
 )
-from organseg.errors import ContractError, InvalidInputError, OrganSegError, SessionLostError
+from organseg.errors import (
+    ContractError,
+    InvalidInputError,
+    NotServedError,
+    OrganSegError,
+    SessionLostError,
+)
 from organseg.serving.engine_choice import engines_for
 from organseg.serving.stage import Arrays, ServedModel, Stage, StageContext, StageRequest
 from organseg.serving.threads import engine_threads
+from organseg.serving.triton_metrics import KeptMetrics
 
 
 def triton_model(stage_class: type[Stage]) -> type[Any]:
@@ -36,12 +43,14 @@ def triton_model(stage_class: type[Stage]) -> type[Any]:
         def initialize(self, args: dict[str, str]) -> None:
             """Loads the stage from its version folder."""
             self.stage = stage_class(read_context(args))
+            self.metrics = KeptMetrics(self.stage)
 
         def execute(self, requests: list[Any]) -> list[Any]:
             """Answers the requests that Triton joined, each with its own response."""
             read = [read_request(self.stage, request) for request in requests]
             good = [request for request in read if isinstance(request, StageRequest)]
             answers = iter(self.stage.run(good) if good else [])
+            self.metrics.publish()
             return [
                 _respond(
                     self.stage,
@@ -129,6 +138,8 @@ def error_response(stage: ServedModel, error: Exception) -> Any:
         code = pb_utils.TritonError.INVALID_ARG
     elif isinstance(error, SessionLostError):
         code = pb_utils.TritonError.NOT_FOUND
+    elif isinstance(error, NotServedError):
+        code = pb_utils.TritonError.UNSUPPORTED
     else:
         pb_utils.Logger.log_error(f"{stage.name}: {_where(error)}")
     return pb_utils.InferenceResponse(error=pb_utils.TritonError(error_text(error), code))
@@ -146,8 +157,13 @@ def output_tensors(stage: ServedModel, answer: Arrays) -> list[Any]:
     for tensor in stage.model.outputs:
         if tensor.name not in answer:
             continue
-        array = np.ascontiguousarray(answer[tensor.name], dtype=tensor.dtype.numpy)
-        tensors.append(pb_utils.Tensor(tensor.name, array))
+        value: Any = answer[tensor.name]
+        if isinstance(value, np.ndarray):
+            array = np.ascontiguousarray(value, dtype=tensor.dtype.numpy)
+            tensors.append(pb_utils.Tensor(tensor.name, array))
+        else:
+            # On a GPU: it is handed over there.
+            tensors.append(pb_utils.Tensor.from_dlpack(tensor.name, value))
     return tensors
 
 

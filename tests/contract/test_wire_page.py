@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from organseg.contract import CONTRACT_VERSION, ENSEMBLE_NAME, TINY, Verdict, ensemble_tensors
+from organseg.contract import CONTRACT_VERSION, ENSEMBLE_NAME, TINY, Verdict, ensembles_of
 from organseg.contract.explanation import explanation_model
 from organseg.contract.limits import MAX_QUERY_BYTES, MAX_SIDE, MIN_SIDE
 from organseg.contract.wire_page import render_wire
@@ -22,12 +22,14 @@ PAGE = render_wire()
 
 def test_every_tensor_that_a_client_meets_is_in_a_table_with_its_type() -> None:
     explain = explanation_model(TINY)
-    for side in (*ensemble_tensors(TINY), explain.inputs, explain.outputs):
+    sides = [side for each in ensembles_of(TINY) for side in (each.inputs, each.outputs)]
+    for side in (*sides, explain.inputs, explain.outputs):
         for tensor in side:
             name = f"`{tensor.name}`{' (optional)' if tensor.optional else ''}"
             assert f"| {name} | {tensor.dtype.value} | " in PAGE
             assert f" | {tensor.doc} |" in PAGE
-    assert f"`{explain.name}`" in PAGE
+    for name in (explain.name, *(ensemble.name for ensemble in ensembles_of(TINY))):
+        assert f"`{name}`" in PAGE
 
 
 def test_verdicts_organs_limits_and_version_are_the_contracts() -> None:

@@ -152,4 +152,4 @@ def test_the_page_of_the_command_line_has_every_exit_code() -> None:
 def test_the_page_of_the_wire_asks_without_this_projects_library() -> None:
     code = "\n".join(snippet.code for snippet in PYTHON["docs/wire.md"])
     imported = set(re.findall(r"^(?:import|from) (\w+)", code, re.MULTILINE))
-    assert imported == {"io", "numpy", "tritonclient"}
+    assert imported == {"io", "numpy", "secrets", "tritonclient"}
