@@ -41,6 +41,7 @@ from organseg_client.tensors import (
 from organseg_client.transport import InferenceRequest
 
 __all__ = [
+    "ROUTE_HEADER",
     "SESSION_HEADER",
     "build_ask_request",
     "build_encode_request",
@@ -51,8 +52,12 @@ __all__ = [
 ]
 
 SESSION_HEADER = "organ-seg-session"
-"""The header that holds the handle of each question about an open image: by it a proxy in front of
-several servers finds the one that keeps the image."""
+"""The header that holds the handle, in each question about an open image."""
+
+ROUTE_HEADER = "organ-seg-route"
+"""The header that holds a word of the client's own, the same in all calls about an open image, the
+encoding included: a proxy that hashes it sends them to one server. A handle cannot do that, since
+there is none before the image was encoded."""
 
 _LONGEST_REQUEST_ID = 128
 
@@ -75,7 +80,9 @@ def build_request(
     )
 
 
-def build_encode_request(image: SentImage, deadline_s: float, request_id: str) -> InferenceRequest:
+def build_encode_request(
+    image: SentImage, route: str, deadline_s: float, request_id: str
+) -> InferenceRequest:
     """The request to encode an image and to keep it."""
     return InferenceRequest(
         model_name=ENCODE_NAME,
@@ -84,11 +91,17 @@ def build_encode_request(image: SentImage, deadline_s: float, request_id: str) -
         parameters=_PARAMETERS,
         request_id=request_id,
         deadline_s=deadline_s,
+        metadata={ROUTE_HEADER: route},
     )
 
 
 def build_ask_request(
-    handle: bytes, image: SentImage, question: bytes, deadline_s: float, request_id: str
+    handle: bytes,
+    image: SentImage,
+    question: bytes,
+    route: str,
+    deadline_s: float,
+    request_id: str,
 ) -> InferenceRequest:
     """The request of one question about an image that the server keeps; `image` is not sent."""
     return InferenceRequest(
@@ -99,7 +112,7 @@ def build_ask_request(
         request_id=request_id,
         deadline_s=deadline_s,
         output_bytes=_largest_masks(image),
-        metadata={SESSION_HEADER: handle.decode("ascii")},
+        metadata={ROUTE_HEADER: route, SESSION_HEADER: handle.decode("ascii")},
     )
 
 

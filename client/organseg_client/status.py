@@ -16,6 +16,7 @@ from organseg.errors import (
     DeadlineExceededError,
     ImageError,
     InvalidInputError,
+    NotServedError,
     OrganSegError,
     QuestionError,
     ServerBusyError,
@@ -38,6 +39,7 @@ _REFUSALS: dict[str, type[OrganSegError]] = {
         InvalidInputError,
         ServerFaultError,
         SessionLostError,
+        NotServedError,
     )
 }
 """The classes whose name a stage puts in front of its message (`ImageError: wanted …`)."""
@@ -45,6 +47,7 @@ _REFUSALS: dict[str, type[OrganSegError]] = {
 _STATUS_OF_REFUSAL = {
     ServerFaultError.__name__: "INTERNAL",
     SessionLostError.__name__: "NOT_FOUND",
+    NotServedError.__name__: "UNIMPLEMENTED",
 }
 """The status that comes with a class; INVALID_ARGUMENT where it is not listed."""
 

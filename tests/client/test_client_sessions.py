@@ -77,9 +77,26 @@ def test_the_handle_is_a_header_of_each_question_and_of_nothing_else(open_calls:
     opened(calls).call("ask", QUESTION)
     calls.call("segment", IMAGE, QUESTION)
     for request in fake.requests:
-        is_question = request.model_name == ASK_NAME
-        handle = request.inputs["HANDLE"][0, 0].decode() if is_question else None
-        assert dict(request.metadata) == ({"organ-seg-session": handle} if is_question else {})
+        handle = request.inputs["HANDLE"][0, 0].decode() if request.model_name == ASK_NAME else None
+        assert request.metadata.get("organ-seg-session") == handle
+
+
+def test_a_word_of_the_image_goes_with_all_of_its_calls_so_that_a_proxy_can_keep_them_together(
+    open_calls: Open,
+) -> None:
+    fake = KeepingTransport()
+    calls = open_calls(fake)
+    scans = [opened(calls), opened(calls)]
+    fake.losses = 1
+    for scan in scans:
+        scan.call("ask", QUESTION)
+    calls.call("segment", IMAGE, QUESTION)
+    # The first image is encoded, and again when it was lost; so are the words.
+    words = [request.metadata.get("organ-seg-route") for request in fake.requests]
+    first, second = words[:2]
+    assert words == [first, second, first, first, first, second, None]
+    assert first != second
+    assert first not in {handle.decode() for handle in fake.kept}
 
 
 @pytest.mark.parametrize(
@@ -296,6 +313,22 @@ def test_a_server_that_keeps_none_is_sent_the_image_with_each_question(open_call
     )
     # Once for the image, not once a question.
     assert fake.calls.count(f"is_ready {ENCODE_NAME}") == 1
+
+
+def test_a_server_without_room_for_an_image_is_sent_it_with_each_question(
+    open_calls: Open,
+) -> None:
+    refusal = "in ensemble 'organ_seg_encode', NotServedError: wanted to keep the image, no room"
+    fake = KeepingTransport(encoding_failure=error_of_status("UNIMPLEMENTED", refusal))
+    calls = open_calls(fake)
+    scan = opened(calls)
+    for _ in range(2):
+        assert scan.call("ask", QUESTION).timings.attempts == 1
+    assert fake.asked == [ENCODE_NAME, ENSEMBLE_NAME, ENSEMBLE_NAME]
+    assert scan.client.image_sent is ImageSent.EACH_TIME
+    # There may be room for another.
+    fake.encoding_failure = None
+    assert opened(calls).client.image_sent is ImageSent.ONCE
 
 
 def test_servers_that_keep_none_share_the_questions(open_calls: Open) -> None:

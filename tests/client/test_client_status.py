@@ -179,6 +179,8 @@ def test_a_session_that_is_lost_is_none_of_the_models_that_are_not_found() -> No
     ):
         assert type(error_of_status("NOT_FOUND", words)) is kind
     assert type(error_of_status("INTERNAL", "SessionLostError: no")) is errors.ServerFaultError
+    refused = error_of_status("UNIMPLEMENTED", "in ensemble 'x', NotServedError: no room")
+    assert type(refused) is errors.NotServedError
 
 
 def test_a_class_that_a_stage_may_not_name_stays_an_invalid_input() -> None:

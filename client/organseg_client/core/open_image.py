@@ -7,7 +7,7 @@ anew) is sent it again. A server that keeps no images is sent it with each quest
 
 from __future__ import annotations
 
-import itertools
+import secrets
 import threading
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +20,7 @@ from organseg.contract import ASK_NAME, ENCODE_NAME
 from organseg.errors import (
     DeadlineExceededError,
     InvalidInputError,
+    NotServedError,
     OrganSegError,
     ServerBusyError,
     ServerFaultError,
@@ -44,8 +45,6 @@ from organseg_client.result import SegmentationResult, Timings
 from organseg_client.transport import InferenceRequest
 
 __all__ = ["Kept", "Opened", "ask", "open_image"]
-
-_NUMBERS = itertools.count()
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,8 +71,8 @@ class Opened:
         """How often a server has encoded it to keep it."""
         self.without: set[Server] = set()
         """Servers that keep no images."""
-        self.number = next(_NUMBERS)
-        """Which of this process's open images it is."""
+        self.route = secrets.token_urlsafe(12)
+        """A word that is its own, by which proxies send its calls to one server."""
         self._lock = threading.Lock()
         self._server: Server | None = None
 
@@ -212,7 +211,9 @@ def _request(call: _Call, kept: Kept | None, question: bytes) -> InferenceReques
     left_s = call.deadline.remaining_s()
     if kept is None:
         return build_request(call.image, question, left_s, call.identity)
-    return build_ask_request(kept.handle, call.image, question, left_s, call.identity)
+    return build_ask_request(
+        kept.handle, call.image, question, call.opened.route, left_s, call.identity
+    )
 
 
 def _is_lost(call: _Call, server: Server, error: OrganSegError) -> Steps[bool]:
@@ -241,7 +242,7 @@ def _require_kept(
     try:
         return (
             yield from exclusively(
-                f"encoding of image {opened.number}",
+                f"encoding of image {opened.route}",
                 _encode(call, server, failures, lost),
                 call.deadline.remaining_s(),
             )
@@ -268,9 +269,15 @@ def _encode(call: _Call, server: Server, failures: int, lost: Kept | None) -> St
         if not (yield from ask_ready(server.index, ENCODE_NAME, deadline.remaining_s())):
             opened.is_not_kept_at(server)
             return None
-        request = build_encode_request(call.image, deadline.remaining_s(), call.identity)
+        request = build_encode_request(
+            call.image, opened.route, deadline.remaining_s(), call.identity
+        )
         response = yield from infer(server.index, request)
         kept = Kept(server, *read_kept(response))
+    except NotServedError:
+        # It was started so that it keeps none, or has no room for this one.
+        opened.is_not_kept_at(server)
+        return None
     except OrganSegError as error:
         # Before the next question may have it encoded, which waits for this one.
         session.note(server, error, deadline.elapsed_s - began_s)
