@@ -11,12 +11,25 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from organseg.contract import SessionLimits
-from organseg.errors import SessionLostError
 
 T = TypeVar("T")
 
 _RANDOM_BYTES = 32
 """Of a handle, before they are written as 43 letters, digits, `-` and `_`: 256 bits."""
+
+
+@dataclass(frozen=True)
+class SessionCounts:
+    """How sessions went since the stage began."""
+
+    opened: int = 0
+    """Sessions that were opened."""
+    evictions: int = 0
+    """Sessions that ended early, to make room for others."""
+    lost: int = 0
+    """Questions whose session was not known."""
+    open: int = 0
+    """Sessions that are open now."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +59,7 @@ class SessionTable(Generic[T]):
         self._lock = threading.Lock()
         # Every question renews the whole lifetime, so one order is that of age and of ending.
         self._entries: OrderedDict[bytes, _Entry[T]] = OrderedDict()
+        self._opened = self._evictions = self._lost = 0
 
     def open(self, image: T) -> bytes:
         """The handle of a new session; two of the same image have two handles."""
@@ -54,28 +68,30 @@ class SessionTable(Generic[T]):
             self._drop_ended()
             while len(self._entries) >= self.limits.handles:
                 self._entries.popitem(last=False)
+                self._evictions += 1
             self._entries[handle] = self._entry(image)
+            self._opened += 1
         return handle
 
-    def ask(self, handle: bytes) -> T:
-        """What is known of a session's image; its lifetime begins anew.
+    def ask(self, handle: bytes) -> T | None:
+        """What is known of a session's image, whose lifetime begins anew.
 
-        Raises `SessionLostError`, the same for a session that has ended and for one that never
-        was: whoever guesses learns nothing.
+        None for a session that has ended as for one that never was: whoever guesses learns nothing.
         """
         with self._lock:
             self._drop_ended()
             entry = self._entries.pop(handle, None)
             if entry is None:
-                raise session_lost()
+                self._lost += 1
+                return None
             self._entries[handle] = self._entry(entry.image)
         return entry.image
 
-    def __len__(self) -> int:
-        """How many sessions are open."""
+    def counts(self) -> SessionCounts:
+        """How it went so far."""
         with self._lock:
             self._drop_ended()
-            return len(self._entries)
+            return SessionCounts(self._opened, self._evictions, self._lost, len(self._entries))
 
     def _entry(self, image: T) -> _Entry[T]:
         return _Entry(image, self._clock() + self.limits.lifetime_s)
@@ -87,11 +103,3 @@ class SessionTable(Generic[T]):
             if oldest.ends_s > now:
                 return
             del self._entries[handle]
-
-
-def session_lost() -> SessionLostError:
-    """The error for a question about an image that is not, or no longer, known here."""
-    return SessionLostError(
-        "wanted an image that was opened here, it is not known any more (expired, evicted, or the "
-        "server was restarted): send the image again"
-    )

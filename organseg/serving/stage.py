@@ -25,6 +25,7 @@ from organseg.contract import (
     model_of,
 )
 from organseg.serving.kept import KeptCounts
+from organseg.serving.sessions import SessionCounts
 
 Arrays = dict[str, npt.NDArray[Any]]
 """Tensors by name, each with the batch axis in front."""
@@ -80,7 +81,7 @@ class ServedModel(ABC):
         self.context = context
         self.model: Model = model_of(context.preset, self.name)
 
-    def kept(self) -> KeptCounts | None:
+    def kept(self) -> KeptCounts | SessionCounts | None:
         """What it keeps between requests and how that went; none where it keeps nothing."""
         return None
 

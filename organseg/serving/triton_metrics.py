@@ -2,61 +2,117 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
 from organseg.serving.kept import KeptCounts
+from organseg.serving.sessions import SessionCounts
 from organseg.serving.stage import ServedModel
 
-PREFIX = "organ_seg_kept_"
-"""What the names of all these metrics begin with; each has a label `stage`."""
+
+@dataclass(frozen=True)
+class _Metric:
+    """One number of a stage as the server's metrics show it."""
+
+    name: str
+    """The metric's name."""
+    field: str
+    """The field of the stage's counts that it shows."""
+    doc: str
+    """What it counts."""
+    is_gauge: bool = False
+    """Whether it can fall: what is there now, and no count since the start."""
+
+
+METRICS: dict[type[KeptCounts | SessionCounts], tuple[_Metric, ...]] = {
+    KeptCounts: (
+        _Metric(
+            "organ_seg_kept_hits",
+            "hits",
+            "Requests for which the stage had not to compute an image",
+        ),
+        _Metric(
+            "organ_seg_kept_misses",
+            "misses",
+            "Requests for which the stage had to compute an image",
+        ),
+        _Metric(
+            "organ_seg_kept_evictions",
+            "evictions",
+            "Images that the stage forgot to make room for others",
+        ),
+        _Metric(
+            "organ_seg_kept_bytes",
+            "kept_bytes",
+            "What the stage keeps of images now, bytes",
+            is_gauge=True,
+        ),
+    ),
+    SessionCounts: (
+        _Metric("organ_seg_sessions_opened", "opened", "Sessions that were opened"),
+        _Metric(
+            "organ_seg_sessions_evictions",
+            "evictions",
+            "Sessions that ended early, to make room for others",
+        ),
+        _Metric("organ_seg_sessions_lost", "lost", "Questions whose session was not known"),
+        _Metric(
+            "organ_seg_sessions_open",
+            "open",
+            "Sessions that were open when one was last opened or asked",
+            is_gauge=True,
+        ),
+    ),
+}
+"""The metrics of a stage, by what it counts; each has a label `stage`."""
 
 
 class KeptMetrics:
-    """The counters of one stage; nothing where it keeps nothing, or the server has metrics off."""
+    """The numbers of one stage; nothing where it keeps nothing, or the server has metrics off."""
 
     def __init__(self, stage: ServedModel) -> None:
         """Makes the stage known to the server's metrics."""
         self._stage = stage
-        self._told = KeptCounts()
         self._lock = Lock()
         self._families: list[Any] = []
-        self._metrics: dict[str, Any] = {}
-        if stage.kept() is not None:
-            self._declare()
+        self._metrics: list[tuple[_Metric, Any]] = []
+        counts = stage.kept()
+        if counts is not None:
+            # The type's own zeros.
+            self._told = type(counts)()
+            self._declare(METRICS[type(counts)])
 
     def publish(self) -> None:
         """Brings the server's numbers up to date; costs a message for each that changed."""
         if not self._metrics:
             return
         with self._lock:
-            now, told = self._stage.kept() or KeptCounts(), self._told
+            now, told = self._stage.kept() or self._told, self._told
             self._told = now
-            for name in ("hits", "misses", "evictions"):
-                more = getattr(now, name) - getattr(told, name)
-                if more:
-                    self._metrics[name].increment(more)
-            if now.kept_bytes != told.kept_bytes:
-                self._metrics["bytes"].set(now.kept_bytes)
+            for metric, shown in self._metrics:
+                value, before = getattr(now, metric.field), getattr(told, metric.field)
+                if value == before:
+                    continue
+                if metric.is_gauge:
+                    shown.set(value)
+                else:
+                    shown.increment(value - before)
 
-    def _declare(self) -> None:
+    def _declare(self, metrics: tuple[_Metric, ...]) -> None:
         import triton_python_backend_utils as pb_utils
 
         counter, gauge = pb_utils.MetricFamily.COUNTER, pb_utils.MetricFamily.GAUGE
-        kinds = {
-            "hits": (counter, "Requests for which the stage had not to compute an image"),
-            "misses": (counter, "Requests for which the stage had to compute an image"),
-            "evictions": (counter, "Images that the stage forgot to make room for others"),
-            "bytes": (gauge, "What the stage keeps of images now, bytes"),
-        }
         try:
-            for name, (kind, description) in kinds.items():
+            for metric in metrics:
                 family = pb_utils.MetricFamily(
-                    name=f"{PREFIX}{name}", description=description, kind=kind
+                    name=metric.name,
+                    description=metric.doc,
+                    kind=gauge if metric.is_gauge else counter,
                 )
                 # A metric does not keep its family alive.
                 self._families.append(family)
-                self._metrics[name] = family.Metric(labels={"stage": self._stage.name})
+                self._metrics.append((metric, family.Metric(labels={"stage": self._stage.name})))
         except pb_utils.TritonModelException:
             # The server has its metrics off; the stage works as well without.
-            self._metrics = {}
+            self._metrics = []

@@ -28,6 +28,7 @@ from organseg.errors import (
     OrganSegError,
     SessionLostError,
 )
+from organseg.serving.bounds import kept_bytes, session_limits
 from organseg.serving.engine_choice import engines_for
 from organseg.serving.stage import Arrays, ServedModel, Stage, StageContext, StageRequest
 from organseg.serving.threads import engine_threads
@@ -97,8 +98,8 @@ def read_context(args: dict[str, str]) -> StageContext:
         device=f"cuda:{args['model_instance_device_id']}" if on_gpu else "cpu",
         language_model=language_model_in(parameters),
         loading=loading_in(parameters),
-        kept_bytes=kept_bytes_in(parameters),
-        sessions=session_limits_in(parameters),
+        kept_bytes=kept_bytes(args["model_name"], kept_bytes_in(parameters)),
+        sessions=session_limits(session_limits_in(parameters)),
     )
 
 

@@ -15,7 +15,6 @@ from organseg.errors import (
     QuestionError,
     SessionLostError,
 )
-from organseg.serving.session_limits import HANDLES_VARIABLE, LIFETIME_VARIABLE
 from organseg.serving.stage import Arrays, StageContext, StageRequest
 from organseg.serving.stages.sessions import SessionsStage
 
@@ -85,7 +84,7 @@ def test_an_image_that_a_stage_has_not_kept_opens_no_session(said, stage_name):
     with pytest.raises(NotServedError, match=stage_name) as refused:
         sessions.answer(StageRequest(opening(**{said: np.array([[False]])})))
     assert "organ_seg with the image each time" in str(refused.value)
-    assert "more room" in str(refused.value)
+    assert f"ORGANSEG_KEPT_MIB_{stage_name.upper()}" in str(refused.value)
 
 
 @pytest.mark.parametrize("limits", [SessionLimits(60, 0), SessionLimits(0, 8)])
@@ -95,17 +94,6 @@ def test_without_handles_or_lifetime_there_are_no_sessions(limits):
         sessions.answer(StageRequest(opening()))
     with pytest.raises(SessionLostError):
         sessions.answer(StageRequest(asking(b"guess")))
-
-
-def test_the_limits_of_the_servers_environment_hold(monkeypatch):
-    monkeypatch.setenv(LIFETIME_VARIABLE, "7")
-    monkeypatch.setenv(HANDLES_VARIABLE, "1")
-    sessions = stage()
-    first, second = (sessions.answer(StageRequest(opening())) for _ in range(2))
-    assert first["LIFETIME_S"].item() == 7
-    sessions.answer(StageRequest(asking(second["HANDLE"].item())))
-    with pytest.raises(SessionLostError):
-        sessions.answer(StageRequest(asking(first["HANDLE"].item())))
 
 
 def test_a_config_without_limits_is_refused():
@@ -135,13 +123,15 @@ def test_a_bad_question_is_refused_before_the_handle_is_looked_at():
 
 
 def test_a_lost_session_fails_alone_and_its_handle_is_not_in_the_error():
-    sessions = stage()
-    handle = sessions.answer(StageRequest(opening()))["HANDLE"].item()
-    good, lost = (StageRequest(asking(each)) for each in (handle, b"not-a-handle"))
-    answers = sessions.run([good, lost, good])
-    assert isinstance(answers[1], SessionLostError)
-    assert "not-a-handle" not in str(answers[1])
+    sessions = stage(SessionLimits(lifetime_s=60, handles=1))
+    ended, kept = (sessions.answer(StageRequest(opening()))["HANDLE"].item() for _ in range(2))
+    asked = [StageRequest(asking(handle)) for handle in (kept, ended, kept, b"guess")]
+    answers = sessions.run(asked)
     assert all(isinstance(answers[index], dict) for index in (0, 2))
+    assert all(isinstance(answers[index], SessionLostError) for index in (1, 3))
+    # Who guesses is told what one is told whose session has ended.
+    assert str(answers[1]) == str(answers[3])
+    assert ended.decode() not in str(answers[1])
 
 
 def test_foreign_contracts_and_batches_are_refused():

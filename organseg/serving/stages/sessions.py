@@ -9,9 +9,9 @@ import numpy as np
 from organseg.contract import ASK_NAME, ENCODE_NAME, ENSEMBLE_NAME, SESSIONS_NAME, names
 from organseg.errors import ContractError, InvalidInputError, NotServedError
 from organseg.questions import read_question
-from organseg.serving.request_checks import require_contract, require_shapes
-from organseg.serving.session_limits import HANDLES_VARIABLE, LIFETIME_VARIABLE, session_limits
-from organseg.serving.sessions import SessionTable, session_lost
+from organseg.serving.bounds import HANDLES_VARIABLE, KEPT_VARIABLE, LIFETIME_VARIABLE
+from organseg.serving.request_checks import require_contract, require_shapes, session_lost
+from organseg.serving.sessions import SessionCounts, SessionTable
 from organseg.serving.stage import Arrays, RequestStage, StageContext, StageRequest
 
 _KNOWN = (
@@ -35,16 +35,20 @@ class SessionsStage(RequestStage):
     name = SESSIONS_NAME
 
     def __init__(self, context: StageContext) -> None:
-        """Starts with no session; raises `ServerStartError` for limits that are no numbers."""
+        """Starts with no session; raises `ContractError` where nothing says how many."""
         super().__init__(context)
         if context.sessions is None:
             raise ContractError(
                 "wanted a config that says how many sessions are known, got one without: export "
                 "the release again"
             )
-        limits = session_limits(context.sessions)
+        limits = context.sessions
         is_on = limits.handles > 0 and limits.lifetime_s > 0
         self._table = SessionTable[Arrays](limits) if is_on else None
+
+    def kept(self) -> SessionCounts | None:
+        """How sessions went; none where there are none."""
+        return self._table.counts() if self._table else None
 
     def answer(self, request: StageRequest) -> Arrays:
         """A handle for an image that is kept, or, for a handle, what a question needs.
@@ -77,7 +81,7 @@ class SessionsStage(RequestStage):
                 raise NotServedError(
                     f"wanted to keep the image for questions, {stage} has no room for one: ask "
                     f"{ENSEMBLE_NAME} with the image each time, or have the server started with "
-                    "more room (docs/sessions.md says how)"
+                    f"a higher {KEPT_VARIABLE}{stage.upper()}"
                 )
         # The arrays that came lie in the request's memory, which is not ours for long.
         handle = self._table.open({name: inputs[name].copy() for name in _KNOWN})
@@ -88,13 +92,10 @@ class SessionsStage(RequestStage):
 
     def _ask(self, inputs: Arrays) -> Arrays:
         question = read_question(inputs[names.QUERY].item())
-        known = self._known(inputs[names.HANDLE].item())
-        return {**known, names.QUESTION: np.array([[question.encode()]], dtype=np.object_)}
-
-    def _known(self, handle: bytes) -> Arrays:
-        if self._table is None:
+        known = self._table.ask(inputs[names.HANDLE].item()) if self._table else None
+        if known is None:
             raise session_lost()
-        return self._table.ask(handle)
+        return {**known, names.QUESTION: np.array([[question.encode()]], dtype=np.object_)}
 
 
 def _neither(came: Collection[str]) -> InvalidInputError:
