@@ -1,7 +1,10 @@
 """The critical path of a request through the flow, and what lies between its stages.
 
-    preprocess → the longer of { image_encoder ; llava_med → extractors → gate }
+    preprocess → the longer of { image_features ; llava_med → extractors → gate }
                → mask_decoder → postprocess
+
+(`image_features` has the time of `image_encoder` within its own, for an image that it does not
+know; a release that keeps nothing has `image_encoder` in its place.)
 
 The two branches run side by side, so only the longer one adds to a request's time. The path is
 found in the contract (a stage follows those whose outputs it reads), not written down here.
@@ -60,7 +63,7 @@ class CriticalPath:
 def longest_path(compute_ms: Mapping[str, float], models: Sequence[Model]) -> tuple[str, ...]:
     """The stages whose compute, one after the other, takes longest.
 
-    `models` are in the order data walks them, as `organseg.contract.models_of` gives them.
+    `models` are in the order data walks them, as `organseg.contract.ensembles_of` gives them.
     """
     writers = {tensor.name: model.name for model in models for tensor in model.outputs}
     longest: dict[str, tuple[float, tuple[str, ...]]] = {}

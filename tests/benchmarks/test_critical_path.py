@@ -6,17 +6,17 @@ import pytest
 
 from benchmarks.critical_path import critical_path, longest_path
 from benchmarks.statistics import ModelTimes
-from organseg.contract import TINY, models_of
+from organseg.contract import TINY, ensembles_of
 
-MODELS = models_of(TINY)
+MODELS = ensembles_of(TINY)[0].stages
 HEAD, TAIL = ("preprocess",), ("mask_decoder", "postprocess")
 LANGUAGE = ("llava_med", "extractors", "gate")
 
 
-def compute(image_encoder: float, llava_med: float) -> dict[str, float]:
+def compute(image_features: float, llava_med: float) -> dict[str, float]:
     return {
         "preprocess": 10.0,
-        "image_encoder": image_encoder,
+        "image_features": image_features,
         "llava_med": llava_med,
         "extractors": 4.0,
         "gate": 1.0,
@@ -39,14 +39,14 @@ def times(name: str, compute_ms: float) -> ModelTimes:
 
 
 def test_the_longer_branch_is_on_the_path() -> None:
-    assert longest_path(compute(100, 50), MODELS) == (*HEAD, "image_encoder", *TAIL)
+    assert longest_path(compute(100, 50), MODELS) == (*HEAD, "image_features", *TAIL)
     assert longest_path(compute(50, 100), MODELS) == (*HEAD, *LANGUAGE, *TAIL)
 
 
 def test_a_branch_is_as_long_as_all_of_its_stages_together() -> None:
     # 97 + 4 + 1 = 102 outlasts 100, though no single stage does.
     assert longest_path(compute(100, 97), MODELS) == (*HEAD, *LANGUAGE, *TAIL)
-    assert longest_path(compute(100, 94), MODELS) == (*HEAD, "image_encoder", *TAIL)
+    assert longest_path(compute(100, 94), MODELS) == (*HEAD, "image_features", *TAIL)
 
 
 def test_the_overhead_is_what_compute_on_the_path_leaves_of_the_latency() -> None:
