@@ -27,6 +27,7 @@ from organseg.errors import (
     ServerError,
     ServerFaultError,
     ServerUnreachableError,
+    SessionLostError,
     StageDeadError,
     WindowError,
 )
@@ -39,6 +40,7 @@ from organseg_client.deadline import DEFAULT_DEADLINE_S
 from organseg_client.explanation import AsyncExplanation, Explanation
 from organseg_client.health import Health, HealthState, ServerHealth
 from organseg_client.images import ImageInput, SentImage
+from organseg_client.open_image import AsyncOpenImage, ImageSent, OpenImage
 from organseg_client.options import ApiKey, ConnectionOptions, RetryPolicy, SharedMemory, Tls
 from organseg_client.outcome import Outcome, SegmentRequest
 from organseg_client.result import OrganAnswer, SegmentationResult, Timings
@@ -70,6 +72,7 @@ __all__ = [
     "ApiKey",
     "AsyncExplanation",
     "AsyncGrpcTransport",
+    "AsyncOpenImage",
     "AsyncOrganSegClient",
     "AsyncResponseStream",
     "AsyncTransport",
@@ -86,6 +89,7 @@ __all__ = [
     "HealthState",
     "ImageError",
     "ImageInput",
+    "ImageSent",
     "InferenceRequest",
     "InferenceResponse",
     "InvalidInputError",
@@ -93,6 +97,7 @@ __all__ = [
     "ModelStatistics",
     "NotServedError",
     "NothingSegmentedError",
+    "OpenImage",
     "OrganAnswer",
     "OrganCapability",
     "OrganInVolume",
@@ -114,6 +119,7 @@ __all__ = [
     "ServerMetadata",
     "ServerStatistics",
     "ServerUnreachableError",
+    "SessionLostError",
     "SharedMemory",
     "SliceAnswer",
     "SliceFailure",

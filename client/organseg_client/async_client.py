@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Callable, Iterable, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -14,11 +15,13 @@ from organseg_client.core.addresses import DEFAULT_URL, addresses, connecting, t
 from organseg_client.core.capabilities import capabilities
 from organseg_client.core.drive_aio import AsyncDriver, AsyncIteration
 from organseg_client.core.explain import explain
+from organseg_client.core.open_image import open_image
 from organseg_client.core.session import Session
 from organseg_client.deadline import DEFAULT_DEADLINE_S
 from organseg_client.explanation import AsyncExplanation
 from organseg_client.health import Health
 from organseg_client.images import ImageInput
+from organseg_client.open_image import AsyncOpenImage
 from organseg_client.options import ConnectionOptions
 from organseg_client.outcome import Outcome, SegmentRequest
 from organseg_client.request import new_request_id
@@ -92,6 +95,21 @@ class AsyncOrganSegClient:
         """As `OrganSegClient.segment`."""
         asked = SegmentRequest(image, question, window, slice_index, request_id)
         return await self._driver.run(segment.segment(self._session, asked, deadline_s))
+
+    def open(
+        self,
+        image: ImageInput,
+        *,
+        window: Sequence[float] | NDArray[Any] | None = None,
+        slice_index: int | None = None,
+        deadline_s: float | None = None,
+        request_id: str | None = None,
+    ) -> AsyncOpenImage:
+        """As `OrganSegClient.open`, for `async with`; sent when it is entered or awaited."""
+        opening = partial(
+            open_image, self._session, image, window, slice_index, deadline_s, request_id
+        )
+        return AsyncOpenImage(self._session, self._driver, opening)
 
     def segment_many(
         self,

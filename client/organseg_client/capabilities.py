@@ -58,6 +58,8 @@ class Capabilities:
     """What the server may be used for, as it states it itself."""
     can_explain: bool
     """Whether `explain` is served."""
+    keeps_images: bool
+    """Whether an image that is opened is sent once; else it goes along with each question."""
 
     def to_dict(self) -> dict[str, Any]:
         """The same in plain values for JSON."""

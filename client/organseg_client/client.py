@@ -14,11 +14,13 @@ from organseg_client.core.addresses import DEFAULT_URL, addresses, connecting, t
 from organseg_client.core.capabilities import capabilities
 from organseg_client.core.drive import Driver, Iteration
 from organseg_client.core.explain import explain
+from organseg_client.core.open_image import open_image
 from organseg_client.core.session import Session
 from organseg_client.deadline import DEFAULT_DEADLINE_S
 from organseg_client.explanation import Explanation
 from organseg_client.health import Health
 from organseg_client.images import ImageInput
+from organseg_client.open_image import OpenImage
 from organseg_client.options import ConnectionOptions
 from organseg_client.outcome import Outcome, SegmentRequest
 from organseg_client.request import new_request_id
@@ -129,6 +131,41 @@ class OrganSegClient:
         """
         asked = SegmentRequest(image, question, window, slice_index, request_id)
         return self._driver.run(segment.segment(self._session, asked, deadline_s))
+
+    def open(
+        self,
+        image: ImageInput,
+        *,
+        window: Sequence[float] | NDArray[Any] | None = None,
+        slice_index: int | None = None,
+        deadline_s: float | None = None,
+        request_id: str | None = None,
+    ) -> OpenImage:
+        """An image that is open for questions: it is sent and encoded now, and they travel alone.
+
+        ```python
+        with client.open("slice.png") as scan:
+            print(scan.ask("Which organ stores bile?").reason)
+            print(scan.ask("Where is the liver?").reason)
+        ```
+
+        It sticks to the server that keeps it. Where that one has lost it, or fails, the image is
+        sent again, there or to another. A server whose release keeps no images gets it with each
+        question (`image_sent` says so); its answers are the same.
+
+        Args:
+            image: as `segment` takes it.
+            window: the same.
+            slice_index: the same.
+            deadline_s: seconds until it is open; None for the client's.
+            request_id: the id for the server's logs; None for a random one.
+
+        Raises the errors of `segment` but for those of a question.
+        """
+        opened = self._driver.run(
+            open_image(self._session, image, window, slice_index, deadline_s, request_id)
+        )
+        return OpenImage(self._session, self._driver, opened)
 
     def segment_many(
         self,

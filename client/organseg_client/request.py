@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from organseg.contract import (
+    ASK_NAME,
     CONTRACT_PARAMETER,
     CONTRACT_VERSION,
+    ENCODE_NAME,
     ENSEMBLE_NAME,
     EXPLAIN_NAME,
     Tensor,
@@ -25,7 +27,9 @@ from organseg_client.result import SegmentationResult
 from organseg_client.tensors import (
     BOXES,
     EXPLAINED,
+    HANDLE,
     IMAGE,
+    KEPT,
     MASKS,
     MAX_TOKENS,
     ORGAN_IDS,
@@ -36,7 +40,24 @@ from organseg_client.tensors import (
 )
 from organseg_client.transport import InferenceRequest
 
-__all__ = ["build_explanation_request", "build_request", "encode_question", "new_request_id"]
+__all__ = [
+    "ROUTE_HEADER",
+    "SESSION_HEADER",
+    "build_ask_request",
+    "build_encode_request",
+    "build_explanation_request",
+    "build_request",
+    "encode_question",
+    "new_request_id",
+]
+
+SESSION_HEADER = "organ-seg-session"
+"""The header that holds the handle, in each question about an open image."""
+
+ROUTE_HEADER = "organ-seg-route"
+"""The header that holds a word of the client's own, the same in all calls about an open image, the
+encoding included: a proxy that hashes it sends them to one server. A handle cannot do that, since
+there is none before the image was encoded."""
 
 _LONGEST_REQUEST_ID = 128
 
@@ -56,6 +77,42 @@ def build_request(
         request_id=request_id,
         deadline_s=deadline_s,
         output_bytes=_largest_masks(image),
+    )
+
+
+def build_encode_request(
+    image: SentImage, route: str, deadline_s: float, request_id: str
+) -> InferenceRequest:
+    """The request to encode an image and to keep it."""
+    return InferenceRequest(
+        model_name=ENCODE_NAME,
+        inputs=_image(image),
+        outputs=tuple(tensor.name for tensor in KEPT),
+        parameters=_PARAMETERS,
+        request_id=request_id,
+        deadline_s=deadline_s,
+        metadata={ROUTE_HEADER: route},
+    )
+
+
+def build_ask_request(
+    handle: bytes,
+    image: SentImage,
+    question: bytes,
+    route: str,
+    deadline_s: float,
+    request_id: str,
+) -> InferenceRequest:
+    """The request of one question about an image that the server keeps; `image` is not sent."""
+    return InferenceRequest(
+        model_name=ASK_NAME,
+        inputs={HANDLE.name: _text(handle), QUERY.name: _text(question)},
+        outputs=tuple(tensor.name for tensor in RECEIVED),
+        parameters=_PARAMETERS,
+        request_id=request_id,
+        deadline_s=deadline_s,
+        output_bytes=_largest_masks(image),
+        metadata={ROUTE_HEADER: route, SESSION_HEADER: handle.decode("ascii")},
     )
 
 
@@ -132,10 +189,11 @@ def new_request_id(request_id: str | None) -> str:
 
 
 def _image_and_question(image: SentImage, question: bytes) -> dict[str, NDArray[Any]]:
-    inputs: dict[str, NDArray[Any]] = {
-        IMAGE.name: _text(image.content),
-        QUERY.name: _text(question),
-    }
+    return {**_image(image), QUERY.name: _text(question)}
+
+
+def _image(image: SentImage) -> dict[str, NDArray[Any]]:
+    inputs: dict[str, NDArray[Any]] = {IMAGE.name: _text(image.content)}
     if image.window is not None:
         inputs[WINDOW.name] = np.array([image.window], dtype=WINDOW.dtype.numpy)
     return inputs

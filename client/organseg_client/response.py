@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from typing import Any
 
 import numpy as np
@@ -15,9 +17,10 @@ from organseg_client.images import SentImage
 from organseg_client.result import OrganAnswer, SegmentationResult, Timings
 from organseg_client.transport import InferenceResponse
 
-__all__ = ["read_response"]
+__all__ = ["read_kept", "read_response"]
 
 _REMEDY = "use a client and a server of the same release"
+_HANDLE = re.compile(rb"[!-~]{1,512}")
 
 
 def read_response(
@@ -55,6 +58,25 @@ def read_response(
         timings=timings,
         image=image,
     )
+
+
+def read_kept(response: InferenceResponse) -> tuple[bytes, float]:
+    """The handle of an image that a server keeps, and for how many seconds it does.
+
+    Raises `ContractError` where either is missing or cannot be one.
+    """
+    try:
+        handle, lifetime_s = (response.outputs[tensor.name].item() for tensor in tensors.KEPT)
+        # It goes out again as a header, which holds no more than this.
+        if not _HANDLE.fullmatch(handle) or not 0 < lifetime_s < math.inf:
+            raise ValueError
+    except (KeyError, ValueError, TypeError):
+        # Without what came: whoever has a handle can ask about the image.
+        wanted = " and ".join(tensor.name for tensor in tensors.KEPT)
+        raise ContractError(
+            f"wanted {wanted} of the contract for an image, got others; {_REMEDY}"
+        ) from None
+    return handle, float(lifetime_s)
 
 
 def _check(tensor: Tensor, batch: NDArray[Any], sizes: dict[str, int]) -> None:

@@ -16,11 +16,13 @@ from organseg.errors import (
     DeadlineExceededError,
     ImageError,
     InvalidInputError,
+    NotServedError,
     OrganSegError,
     QuestionError,
     ServerBusyError,
     ServerFaultError,
     ServerUnreachableError,
+    SessionLostError,
     StageDeadError,
     WindowError,
 )
@@ -36,11 +38,17 @@ _REFUSALS: dict[str, type[OrganSegError]] = {
         ContractError,
         InvalidInputError,
         ServerFaultError,
+        SessionLostError,
+        NotServedError,
     )
 }
 """The classes whose name a stage puts in front of its message (`ImageError: wanted …`)."""
 
-_STATUS_OF_REFUSAL = {ServerFaultError.__name__: "INTERNAL"}
+_STATUS_OF_REFUSAL = {
+    ServerFaultError.__name__: "INTERNAL",
+    SessionLostError.__name__: "NOT_FOUND",
+    NotServedError.__name__: "UNIMPLEMENTED",
+}
 """The status that comes with a class; INVALID_ARGUMENT where it is not listed."""
 
 _REFUSAL = re.compile(rf"\b({'|'.join(_REFUSALS)}): (.*)", re.DOTALL)

@@ -5,13 +5,23 @@ They are the same for every preset, since a client need not know which one a ser
 
 from __future__ import annotations
 
-from organseg.contract import TINY, Tensor, ensemble_tensors, explanation_model, names
+from organseg.contract import (
+    ENCODE_NAME,
+    TINY,
+    Tensor,
+    ensemble_tensors,
+    ensembles_of,
+    explanation_model,
+    names,
+)
 
 __all__ = [
     "BOXES",
     "EXPLAINED",
     "FINISH",
+    "HANDLE",
     "IMAGE",
+    "KEPT",
     "MASKS",
     "MAX_TOKENS",
     "ORGAN_IDS",
@@ -28,6 +38,9 @@ __all__ = [
 
 SENT, RECEIVED = ensemble_tensors(TINY)
 """All tensors that a request may carry, and all that a response carries."""
+
+KEPT = next(one.outputs for one in ensembles_of(TINY) if one.name == ENCODE_NAME)
+"""All tensors that a response to an image alone carries."""
 
 EXPLAINED = explanation_model(TINY).outputs
 """All tensors that a piece of an explanation carries."""
@@ -48,6 +61,8 @@ BOXES = _BY_NAME[names.ANSWER_BOXES]
 QUALITY = _BY_NAME[names.ANSWER_QUALITY]
 SIMILARITY = _BY_NAME[names.ANSWER_SIMILARITY]
 PRESENCE = _BY_NAME[names.ANSWER_PRESENCE]
+
+HANDLE = next(tensor for tensor in KEPT if tensor.name == names.HANDLE)
 
 MAX_TOKENS = _OF_EXPLANATIONS[names.MAX_TOKENS]
 TEXT = _OF_EXPLANATIONS[names.TEXT]

@@ -45,6 +45,8 @@ class InferenceRequest:
     output_bytes: Mapping[str, int] = field(default_factory=dict)
     """The most bytes that an output can have, where that is known: a transport may then receive
     it through shared memory."""
+    metadata: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Headers that go with this call alone, for proxies to route by; names in lower case."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
@@ -114,6 +115,9 @@ class FakeTransport:
         failure = self.failures.popleft() if self.failures else self.failure
         if failure is not None:
             raise failure
+        return self.respond(request)
+
+    def respond(self, request: InferenceRequest) -> InferenceResponse:
         window = request.inputs.get("WINDOW")
         decoded = decode_image(
             request.inputs["IMAGE"][0, 0],
@@ -273,6 +277,12 @@ class Calls:
         if isinstance(fleet, Mapping):
             options["transport"] = fleet.__getitem__
         self.client: Any = OrganSegClient(list(fleet), **options)
+
+    def on(self, opened: Any) -> Any:
+        """The same for what the client has opened: its verbs instead of the client's."""
+        calls = copy.copy(self)
+        calls.client = opened
+        return calls
 
     def call(self, verb: str, *arguments: Any, **options: Any) -> Any:
         """The result of a verb."""

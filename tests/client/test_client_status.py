@@ -166,6 +166,23 @@ def test_a_fault_that_a_stage_explains_keeps_only_its_words() -> None:
     assert str(error) == words
 
 
+def test_a_session_that_is_lost_is_none_of_the_models_that_are_not_found() -> None:
+    words = "wanted a session that is known here, got none; send the image again"
+    for status in ("StatusCode.NOT_FOUND", "NOT_FOUND", ""):
+        for prefix in ("", "in ensemble 'organ_seg_ask', "):
+            error = error_of_status(status, f"{prefix}SessionLostError: {words}")
+            assert type(error) is errors.SessionLostError
+            assert str(error) == words
+    for words, kind in (
+        ("Request for unknown model: 'sessions' has no available versions", errors.ServerBusyError),
+        ("Request for unknown model: 'sessions' is not found", errors.ServerFaultError),
+    ):
+        assert type(error_of_status("NOT_FOUND", words)) is kind
+    assert type(error_of_status("INTERNAL", "SessionLostError: no")) is errors.ServerFaultError
+    refused = error_of_status("UNIMPLEMENTED", "in ensemble 'x', NotServedError: no room")
+    assert type(refused) is errors.NotServedError
+
+
 def test_a_class_that_a_stage_may_not_name_stays_an_invalid_input() -> None:
     error = error_of_status("INVALID_ARGUMENT", "AuthenticationError: wanted a key")
     assert type(error) is errors.InvalidInputError

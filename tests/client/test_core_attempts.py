@@ -223,6 +223,21 @@ def test_one_call_finds_out_whether_a_rested_server_is_well() -> None:
     assert balancer.take().index == 0
 
 
+def test_a_preferred_server_is_asked_however_busy_unless_tried_resting_or_on_trial() -> None:
+    clock = Clock()
+    balancer = Balancer(["a:1", "b:1"], clock)
+    other, preferred = balancer.servers
+    assert [balancer.take((), preferred) for _ in range(3)] == [preferred] * 3
+    assert balancer.take([preferred], preferred) is other
+    balancer.failed(preferred)
+    assert balancer.take((), preferred) is other
+    # Its rest is over, but calls that are under way have yet to find out how it is.
+    clock.now_s += FIRST_REST_S
+    assert balancer.take((), preferred) is other
+    balancer.succeeded(preferred)
+    assert balancer.take((), preferred) is preferred
+
+
 def test_where_all_servers_rest_the_one_whose_rest_ends_first_is_asked() -> None:
     clock = Clock()
     balancer = Balancer(["a:1", "b:1"], clock)

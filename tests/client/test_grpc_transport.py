@@ -12,6 +12,7 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
+from both_transports import KINDS, opened
 from client_fakes import BOTH_KIDNEYS, RECEIVED, outputs_of
 from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc
@@ -19,7 +20,9 @@ from tritonclient.utils import serialize_byte_tensor
 
 from organseg import errors
 from organseg.contract import CONTRACT_PARAMETER, CONTRACT_VERSION, ENSEMBLE_NAME, Verdict
-from organseg_client import GrpcTransport, OrganSegClient
+from organseg_client import ApiKey, GrpcTransport, InferenceRequest, OrganSegClient, SharedMemory
+from organseg_client.transports.programs import Program, Send, infer
+from organseg_client.transports.shared_memory import Regions, Thresholds
 
 QUESTION = "Show me both kidneys."
 
@@ -29,6 +32,7 @@ class Service(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[mi
 
     def __init__(self) -> None:
         self.requests: list[Any] = []
+        self.headers: list[dict[str, Any]] = []
         self.size_hw = (40, 60)
         self.refusal: tuple[grpc.StatusCode, str] | None = None
         self.is_ready = True
@@ -46,6 +50,7 @@ class Service(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[mi
 
     def ModelInfer(self, request: Any, context: grpc.ServicerContext) -> Any:
         self.requests.append(request)
+        self.headers.append(dict(context.invocation_metadata()))
         if self.answers_never:
             self.let_go.wait(timeout=30)
         if self.refusal is not None:
@@ -110,6 +115,43 @@ def test_a_request_arrives_as_it_was_built_and_the_answer_as_it_was_sent(
     assert [one.verdict for one in result.organs] == [Verdict.SEGMENTED] * 2
 
 
+def request_with(headers: dict[str, str]) -> InferenceRequest:
+    inputs = {"QUERY": np.array([[QUESTION.encode()]], dtype=object)}
+    return InferenceRequest(ENSEMBLE_NAME, inputs, tuple(RECEIVED), {}, "7", 20, {}, headers)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_requests_own_headers_go_with_it_alone_beside_the_key(
+    kind: str, service: Service, url: str
+) -> None:
+    with opened(kind, url, api_key=ApiKey("k3y", "x-key")) as transport:
+        transport.infer(request_with({"organ-seg-session": "handle"}))
+        transport.infer(request_with({}))
+    first, second = service.headers
+    assert (first["x-key"], first["organ-seg-session"]) == ("k3y", "handle")
+    assert second["x-key"] == "k3y"
+    assert "organ-seg-session" not in second
+
+
+def sent_by(program: Program[Any]) -> Send:
+    """What a program sends to have a model run; it is answered nothing before."""
+    step = next(program)
+    while not (isinstance(step, Send) and step.method == "ModelInfer"):
+        step = program.send(None)
+    program.close()
+    return step
+
+
+def test_a_requests_own_headers_go_with_it_through_shared_memory_too() -> None:
+    request = request_with({"organ-seg-session": "handle"})
+    thresholds = Thresholds(input_bytes=1)
+    regions = Regions(SharedMemory.REQUIRED, is_loopback=True, thresholds=thresholds)
+    for program in (infer(request, 20), regions.infer(request)):
+        send = sent_by(program)
+        assert send.metadata == (("organ-seg-session", "handle"),)
+        assert "handle" not in repr(send) + repr(request)
+
+
 def test_masks_larger_than_grpcs_own_limit_of_4_mb_arrive(service: Service, url: str) -> None:
     service.size_hw = (2048, 2048)
     with OrganSegClient(url) as client:
@@ -125,6 +167,7 @@ def test_masks_larger_than_grpcs_own_limit_of_4_mb_arrive(service: Service, url:
         ("UNAVAILABLE", "Request timeout expired", errors.ServerBusyError),
         ("INTERNAL", "Stub process 'gate_0_0' is not healthy.", errors.StageDeadError),
         ("NOT_FOUND", "Request for unknown model: 'x' is not found", errors.ServerFaultError),
+        ("NOT_FOUND", "SessionLostError: wanted it known; send it", errors.SessionLostError),
         ("UNAUTHENTICATED", "no", errors.AuthenticationError),
         ("UNAVAILABLE", "Socket closed", errors.ServerUnreachableError),
     ],

@@ -63,6 +63,7 @@ def run(options: argparse.Namespace) -> None:
         ("client", found.client_version),
         ("server", found.server_version),
         ("explains", "yes" if found.can_explain else "no"),
+        ("keeps images", "yes" if found.keeps_images else "no"),
         ("licence", found.licence),
         ("intended use", found.intended_use),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -43,13 +43,19 @@ class Attempt:
 
 
 def with_retries(
-    session: Session, deadline: Deadline, ask: Callable[[Attempt], Steps[T]]
+    session: Session,
+    deadline: Deadline,
+    ask: Callable[[Attempt], Steps[T]],
+    *,
+    take: Callable[[Collection[Server]], Server] | None = None,
 ) -> Steps[T]:
     """What `ask` answers, asked again where its error is worth it and time is left.
 
     The next attempt goes to a server that was not tried yet, at once if that one is believed to be
-    well, after a pause otherwise. Raises the last attempt's error.
+    well, after a pause otherwise. `take` is given the servers that were tried and takes one from
+    the balancer; None for its own choice. Raises the last attempt's error.
     """
+    take = take or session.balancer.take
     tried: list[Server] = []
     number = pauses = 0
     connect_s = 0.0
@@ -57,7 +63,7 @@ def with_retries(
         session.require_open()
         deadline.remaining_s()
         number += 1
-        server = session.balancer.take(tried)
+        server = take(tried)
         began_s = deadline.elapsed_s
         try:
             try:

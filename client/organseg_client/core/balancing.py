@@ -50,10 +50,11 @@ class Balancer:
         self._lock = threading.Lock()
         self._asked = 0
 
-    def take(self, tried: Collection[Server] = ()) -> Server:
+    def take(self, tried: Collection[Server] = (), preferred: Server | None = None) -> Server:
         """The server to ask next, one call more outstanding; give it back with `give_back`.
 
-        Servers that this call has tried already come behind the others.
+        Servers that this call has tried already come behind the others. A preferred one is asked
+        however busy it is, unless it was tried, rests, or is on trial.
         """
         with self._lock:
             now = self._clock()
@@ -62,7 +63,9 @@ class Balancer:
                 rest_s = max(0.0, server.rests_until_s - now)
                 # One call finds out whether a server that has rested is well again.
                 on_trial = server.failures > 0 and server.outstanding > 0
-                return (server in tried, rest_s, on_trial, server.outstanding, server.last_asked)
+                is_other = server is not preferred
+                load = (server.outstanding, server.last_asked)
+                return (server in tried, rest_s, on_trial, is_other, *load)
 
             chosen = min(self.servers, key=rank)
             self._asked += 1

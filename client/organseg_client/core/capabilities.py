@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import organseg
-from organseg.contract import CONTRACT_VERSION, ENSEMBLE_NAME, EXPLAIN_NAME, Fact
+from organseg.contract import CONTRACT_VERSION, ENCODE_NAME, ENSEMBLE_NAME, EXPLAIN_NAME, Fact
 from organseg.organs import ORGANS
 from organseg_client.capabilities import Capabilities, OrganCapability, ReleaseFacts
 from organseg_client.core.attempts import Attempt, with_retries
@@ -26,6 +26,7 @@ def capabilities(session: Session, deadline_s: float | None) -> Steps[Capabiliti
         metadata = yield from ask_metadata(index, deadline.remaining_s())
         config = yield from ask_config(index, ENSEMBLE_NAME, deadline.remaining_s())
         can_explain = yield from ask_ready(index, EXPLAIN_NAME, deadline.remaining_s())
+        keeps_images = yield from ask_ready(index, ENCODE_NAME, deadline.remaining_s())
         said = config.parameters
         return Capabilities(
             organs=tuple(
@@ -47,6 +48,7 @@ def capabilities(session: Session, deadline_s: float | None) -> Steps[Capabiliti
             licence=said.get(Fact.LICENCE.parameter, _UNSAID),
             intended_use=said.get(Fact.INTENDED_USE.parameter, _UNSAID),
             can_explain=can_explain,
+            keeps_images=keeps_images,
         )
 
     return (yield from with_retries(session, deadline, ask))

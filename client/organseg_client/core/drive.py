@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 from typing import Any, Generic, TypeVar, cast
+from weakref import WeakValueDictionary
 
 from organseg.errors import InvalidInputError
 from organseg_client.core.effects import (
@@ -39,7 +40,8 @@ class Driver:
 
     def __init__(self, transports: Sequence[Transport]) -> None:
         self.transports = transports
-        self._locks: dict[str, threading.Lock] = {}
+        # Gone once nobody holds or awaits them: open images have one each, and there may be many.
+        self._locks: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
         self._guard = threading.Lock()
 
     def run(self, steps: Steps[T]) -> T:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 from typing import Any, Generic, TypeVar, cast
+from weakref import WeakValueDictionary
 
 from organseg_client.core.effects import (
     END,
@@ -34,7 +35,8 @@ class AsyncDriver:
 
     def __init__(self, transports: Sequence[AsyncTransport]) -> None:
         self.transports = transports
-        self._locks: dict[str, asyncio.Lock] = {}
+        # Gone once nobody holds or awaits them: open images have one each, and there may be many.
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def run(self, steps: Steps[T]) -> T:
         """The steps' result."""

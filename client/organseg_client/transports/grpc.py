@@ -84,7 +84,7 @@ class GrpcTransport:
             call = self._service.ModelStreamInfer(
                 iter((message,)),
                 timeout=request.deadline_s,
-                metadata=self._endpoint.metadata,
+                metadata=(*self._endpoint.metadata, *request.metadata.items()),
             )
         return GrpcResponseStream(call)
 
@@ -192,8 +192,9 @@ def _drive(program: Program[T], service: Any, endpoint: Endpoint) -> T:
                 time.sleep(step.seconds)
                 continue
             try:
+                headers = (*endpoint.metadata, *step.metadata)
                 answer = getattr(service, step.method)(
-                    step.message, timeout=step.deadline_s, metadata=endpoint.metadata
+                    step.message, timeout=step.deadline_s, metadata=headers
                 )
             except grpc.RpcError as failure:
                 error = error_of_call(failure)

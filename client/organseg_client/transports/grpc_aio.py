@@ -123,7 +123,7 @@ class AsyncGrpcTransport:
         return self.connect().ModelStreamInfer(
             iter((message,)),
             timeout=request.deadline_s,
-            metadata=self._endpoint.metadata,
+            metadata=(*self._endpoint.metadata, *request.metadata.items()),
         )
 
     def was_cut(self) -> bool:
@@ -154,8 +154,9 @@ class AsyncGrpcTransport:
                     await asyncio.sleep(step.seconds)
                     continue
                 try:
+                    headers = (*self._endpoint.metadata, *step.metadata)
                     answer = await getattr(service, step.method)(
-                        step.message, timeout=step.deadline_s, metadata=self._endpoint.metadata
+                        step.message, timeout=step.deadline_s, metadata=headers
                     )
                 except grpc.RpcError as failure:
                     error = error_of_call(failure)

@@ -44,6 +44,8 @@ class Send:
     """What it is sent."""
     deadline_s: float
     """Seconds until the answer must be there."""
+    metadata: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    """Headers of this call alone."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,8 @@ Program: TypeAlias = Generator[Send | Pause, Any, T]
 def infer(request: InferenceRequest, deadline_s: float) -> Program[InferenceResponse]:
     """Runs a model once, with every tensor in the messages."""
     message = messages.infer_message(request, deadline_s)
-    return messages.read_response((yield Send("ModelInfer", message, deadline_s)))
+    headers = tuple(request.metadata.items())
+    return messages.read_response((yield Send("ModelInfer", message, deadline_s, headers)))
 
 
 def model_config(model_name: str, deadline_s: float) -> Program[ModelConfig]:

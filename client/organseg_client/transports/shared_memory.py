@@ -187,7 +187,8 @@ class Regions:
             slots = plan.lay_out(region)
             deadline_s = deadline.remaining_s()
             message = messages.infer_message(request, deadline_s, slots)
-            answer = yield Send("ModelInfer", message, deadline_s)
+            headers = tuple(request.metadata.items())
+            answer = yield Send("ModelInfer", message, deadline_s, headers)
             response = messages.read_response(answer, slots)
             fate = _Fate.KEPT
         finally:
