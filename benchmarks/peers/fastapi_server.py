@@ -15,7 +15,9 @@ from fastapi import FastAPI, File, Form, UploadFile
 from fastapi.requests import Request
 from fastapi.responses import JSONResponse, Response
 
-from benchmarks.peers.reply import HEALTH_PATH, PATH, write_reply
+from benchmarks.load.http_target import PATH
+from benchmarks.peers.readiness import tell_ready
+from benchmarks.peers.reply import HEALTH_PATH, write_reply
 from benchmarks.peers.settings import Peer, PeerOrder
 from organseg.errors import InvalidInputError
 from organseg.imaging.postprocess import Answer
@@ -59,7 +61,9 @@ def make_app(flow: Flow, at_once: int) -> FastAPI:
 def app_from_environment() -> FastAPI:
     """The application of the order that this process was started with; called once a worker."""
     order = PeerOrder.from_environment()
-    return make_app(_load(order), order.settings.at_once)
+    app = make_app(_load(order), order.settings.at_once)
+    tell_ready()
+    return app
 
 
 def serve(order: PeerOrder) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ import torch
 from benchmarks.critical_path import longest_path
 from benchmarks.peers.torch_flow import assembled
 from benchmarks.peers.weights import release_preset
-from organseg.contract import Model, Platform, graph_stages, language_model_in, models_of, names
+from organseg.contract import Model, Platform, graph_stages, language_model_in, names
 from organseg.contract.pbtxt import parse_config
 from organseg.imaging.postprocess import Answer
 from organseg.imaging.preprocess import PreparedRequest, prepare
@@ -131,21 +131,31 @@ class GraphFlow:
         }
 
 
-def critical_path_ms(times: Sequence[Mapping[str, float]], models: Sequence[Model]) -> float:
-    """The mean milliseconds of a request whose two branches would run side by side.
+@dataclass(frozen=True)
+class PathTimes:
+    """What requests cost in process, one after the other."""
 
-    Args:
-        times: each request's stage times.
-        models: the flow's, in the order data walks them.
-    """
-    stages = tuple(times[0])
-    means = {name: float(np.mean([each[name] for each in times])) for name in stages}
-    return sum(means[name] for name in longest_path(means, _walked(models, stages)))
+    stages_ms: Mapping[str, float]
+    """The mean milliseconds of each stage."""
+    path: tuple[str, ...]
+    """The stages of the critical path: its two branches would run side by side."""
+    cpu_s_per_request: float
+    """Processor seconds of a request, over all threads."""
+
+    @property
+    def critical_path_ms(self) -> float:
+        """The milliseconds of a request whose branches would run side by side."""
+        return sum(self.stages_ms[name] for name in self.path)
 
 
-def _walked(models: Sequence[Model], stages: Sequence[str]) -> tuple[Model, ...]:
-    """The models that are stages here; what keeps or passes on between them is left out."""
-    return tuple(replace(model) for model in models if model.name in stages)
+def path_times(
+    times: Sequence[Times], models: Sequence[Model], cpu_s_per_request: float
+) -> PathTimes:
+    """The critical path of timed requests; `models` in the order in which data walks them."""
+    means = {name: float(np.mean([each[name] for each in times])) for name in times[0]}
+    # What keeps or passes on between the stages has no part here.
+    stages = [model for model in models if model.name in means]
+    return PathTimes(means, longest_path(means, stages), cpu_s_per_request)
 
 
 class _Clock:
@@ -165,6 +175,3 @@ class _Clock:
 def _parameters(folder: Path) -> dict[str, str]:
     config = parse_config((folder / "config.pbtxt").read_text(encoding="utf-8"))
     return {key: value.string_value for key, value in config.parameters.items()}
-
-
-__all__ = ["GraphFlow", "Times", "critical_path_ms", "models_of"]

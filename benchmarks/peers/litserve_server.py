@@ -8,13 +8,15 @@ its reply. LitServe would answer the whole batch with an exception that is raise
 
 from collections.abc import Sequence
 
-import litserve
+import litserve  # type: ignore[import-untyped]
 import torch
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse
 from starlette.datastructures import FormData
 
-from benchmarks.peers.reply import HEALTH_PATH, IMAGE_FIELD, PATH, QUESTION_FIELD, write_reply
+from benchmarks.load.http_target import PATH
+from benchmarks.peers.readiness import tell_ready
+from benchmarks.peers.reply import HEALTH_PATH, IMAGE_FIELD, QUESTION_FIELD, write_reply
 from benchmarks.peers.settings import PeerOrder
 from benchmarks.peers.torch_flow import answer_batch
 from benchmarks.peers.weights import load_reference, release_preset
@@ -38,6 +40,7 @@ class OrganSegApi(litserve.LitAPI):  # type: ignore[misc]
             torch.set_num_threads(order.settings.threads)
         self._preset = release_preset(order.release)
         self._reference = load_reference(order.release, order.checkpoint)
+        tell_ready()
 
     def decode_request(self, request: Request) -> Prepared:
         """A form to a prepared request, or to what is wrong with it."""

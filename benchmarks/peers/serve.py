@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+import threading
 
 from benchmarks.peers.settings import Peer, PeerOrder
 
@@ -17,12 +20,24 @@ def main() -> int:
     elif order.peer is Peer.LITSERVE_TORCH:
         from benchmarks.peers import litserve_server
 
+        end_with_parent()
         litserve_server.serve(order)
     else:
         from benchmarks.peers import fastapi_server
 
+        end_with_parent()
         fastapi_server.serve(order)
     return 0
+
+
+def end_with_parent() -> None:
+    """Ends this server once whoever started it is gone, and with that the pipe to it."""
+
+    def wait() -> None:
+        os.read(0, 1)
+        os.killpg(os.getpgid(0), signal.SIGKILL)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 if __name__ == "__main__":

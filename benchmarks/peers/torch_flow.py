@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from benchmarks.peers.weights import Reference
@@ -81,8 +83,8 @@ def answer_batch(reference: Reference, requests: Sequence[PreparedRequest]) -> l
 def assembled(
     request: PreparedRequest,
     decision: GateDecision,
-    low_res_masks: np.ndarray,
-    mask_quality: np.ndarray,
+    low_res_masks: npt.NDArray[Any],
+    mask_quality: npt.NDArray[np.float32],
 ) -> Answer:
     """The answer to one request, from what its gate decided and its decoder drew."""
     height, width = (int(side) for side in request.image_size_hw)
