@@ -19,9 +19,7 @@ from organseg_client import (
     SharedMemory,
     Tls,
 )
-
-API_KEY_VARIABLE = "ORGANSEG_API_KEY"
-"""The environment variable from which the client's commands take the server's key, too."""
+from organseg_client.command.connection import API_KEY_VARIABLE
 
 
 class TargetKind(Enum):
