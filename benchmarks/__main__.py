@@ -10,6 +10,7 @@ from types import ModuleType
 from benchmarks import (
     engines_command,
     gpu_command,
+    peers_command,
     perf_analyzer_command,
     perf_input,
     shared_memory_command,
@@ -28,6 +29,7 @@ _SUBCOMMANDS: tuple[ModuleType, ...] = (
     volume_command,
     volume_memory_command,
     shared_memory_command,
+    peers_command,
 )
 """Each has `add_command(commands)`, whose parser sets `run`: arguments to exit status."""
 
@@ -47,6 +49,8 @@ examples:
       the client's memory for scans of growing length; needs no server
   python -m benchmarks shared-memory --release build/releases/tiny
       asks about images of rising size, with and without shared memory
+  python -m benchmarks peers --release build/releases/tiny --tune --json peers.json
+      Organ-Seg beside FastAPI, LitServe and no server at all (docs/peers.md)
 """
 
 
