@@ -14,15 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm  # type: ignore[import-untyped]
 
-from benchmarks.options import count
+from benchmarks.options import add_input_options, count
 from benchmarks.record import describe_run, write_record
 from organseg.contract import PRESETS
 from organseg.errors import ReleaseError
 
 if TYPE_CHECKING:
     from benchmarks.load.plan import WorkloadSpec
-    from benchmarks.peers.comparison import Item, Length, Trial
+    from benchmarks.peers.comparison import Item, Length, Measured, Trial
     from benchmarks.peers.contenders import Field
+    from benchmarks.peers.goals import Goal
     from benchmarks.peers.settings import Peer
 
 _DESCRIPTION = """\
@@ -31,8 +32,6 @@ one first in every turn; who is not measured is stopped. Prints medians and whet
 reached, as Markdown. docs/peers.md says what the peers are.
 """
 _PEERS = ("fastapi_torch", "litserve_torch", "fastapi_graphs", "in_process")
-_WARM_UP_SHARE = 1.5
-"""What a window takes beside its seconds, warm-up and start of the load, as a factor."""
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -73,13 +72,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument(
         "--tune", action="store_true", help="try each peer's settings first and take the best"
     )
-    parser.add_argument(
-        "--images", type=Path, nargs="+", default=[], metavar="FILE", help="image files to send"
-    )
-    parser.add_argument(
-        "--questions", nargs="+", default=[], metavar="TEXT", help="questions to ask"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of the questions' order")
+    add_input_options(parser)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the record here")
     parser.set_defaults(run=run)
 
@@ -117,24 +110,31 @@ def run(options: argparse.Namespace) -> int:
     settings = {
         peer: best(trials, peer) if trials else default_settings(peer, cores) for peer in peers
     }
+    known: dict[str, Any] = {
+        "run": about,
+        "preset": manifest.preset,
+        "release": {"created": manifest.created, "trained": manifest.trained},
+        "turns": options.turns,
+        "users": options.users,
+        "cores": cores,
+        "length": asdict(length),
+    }
+
+    def goals(measured: Measured) -> list[Goal]:
+        paths = measured.turn_paths
+        return goals_of(manifest.preset, measured.windows, paths, users=options.users)
+
+    def keep(measured: Measured) -> None:
+        if options.json:
+            record = comparison_record(measured, goals(measured), settings, trials, known)
+            write_record(options.json, record)
+
     print("Starting Organ-Seg and its peers …", file=sys.stderr, flush=True)
     with open_field(options.release, checkpoint, settings) as field:
         items = _announced(field, options, length, workload)
         with _bar(len(items) * options.turns) as told:
-            measured = compare(field, options.users, options.turns, length, workload, told)
-    goals = goals_of(manifest.preset, measured.windows, measured.turn_paths, users=options.users)
-    print(comparison_tables(measured, goals, settings, options.users))
-    if options.json:
-        known: dict[str, Any] = {
-            "run": about,
-            "preset": manifest.preset,
-            "release": {"created": manifest.created, "trained": manifest.trained},
-            "turns": options.turns,
-            "users": options.users,
-            "cores": cores,
-            "length": asdict(length),
-        }
-        write_record(options.json, comparison_record(measured, goals, settings, trials, known))
+            measured = compare(field, options.users, options.turns, length, workload, told, keep)
+    print(comparison_tables(measured, goals(measured), settings, options.users))
     return 1 if any(window.failed for window in measured.windows) else 0
 
 
@@ -164,12 +164,7 @@ def _announced(
     from benchmarks.peers.comparison import estimate_s, items_of
 
     items = items_of(field, options.users)
-    if length.seconds is not None:
-        each_s = _WARM_UP_SHARE * length.seconds
-        seconds = each_s * len(items)
-    else:
-        seconds = estimate_s(field, items, options.users, length, workload)
-    total_min = seconds * options.turns / 60
+    total_min = estimate_s(field, items, options.users, length, workload) * options.turns / 60
     print(
         f"{options.turns} turns of {len(items)} windows: about {total_min:.0f} minutes.",
         file=sys.stderr,

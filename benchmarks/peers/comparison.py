@@ -17,6 +17,8 @@ from benchmarks.peers.turns import in_turns
 
 LEAST_PER_USER = 2
 """Requests that a window must hold for each user: else it tells of its edges alone."""
+_START_S = 4.0
+"""What the load process needs to start, about."""
 PATH = "critical path"
 """The item that is no window: stages in process, one after the other."""
 
@@ -123,8 +125,12 @@ def compare(
     length: Length,
     workload: WorkloadSpec,
     told: Told = lambda _: None,
+    keep: Callable[[Measured], None] = lambda _: None,
 ) -> Measured:
     """Measures every item once a turn, another one first each time.
+
+    `told` hears what is measured next; `keep` is given all that there is after each item, so that
+    a failure after hours does not lose them.
 
     Raises `OrganSegError` where a window as a whole fails; failed requests are in the windows.
     """
@@ -150,30 +156,30 @@ def compare(
         else:
             window = field.contenders[item.target].window(plan, lambda _: None)
             windows.append(replace(window, turn=turn))
+        keep(Measured(tuple(windows), tuple(paths)))
     return Measured(tuple(windows), tuple(paths))
 
 
 def estimate_s(
     field: Field, items: Sequence[Item], users: int, length: Length, workload: WorkloadSpec
 ) -> float:
-    """About how many seconds a turn of windows by requests takes.
+    """About how many seconds a turn takes.
 
-    The graphs answer two requests in process for it; a server takes about as long for each, since
-    users that ask at once share the same cores.
+    Two requests are answered for it by the graphs in process, else by Organ-Seg; every target is
+    taken to need as long for each, since users that ask at once share the same cores.
     """
-    if field.path is None:
-        probe = field.contenders[ORGAN_SEG]
-        plan = LoadPlan(mix=Mix.DISTINCT, requests=2, warm_up=1, workload=workload)
-        window = probe.window(plan, lambda _: None)
-        each_s = window.seconds / max(1, window.answered)
+    probe = LoadPlan(mix=Mix.DISTINCT, requests=2, warm_up=1, workload=workload)
+    if field.path is not None:
+        each_s = max(field.path.path(probe)["seconds"])
     else:
-        plan = LoadPlan(mix=Mix.DISTINCT, requests=2, warm_up=1, workload=workload)
-        each_s = max(field.path.path(plan)["seconds"])
-    total = 0
+        window = field.contenders[ORGAN_SEG].window(probe, lambda _: None)
+        each_s = window.seconds / max(1, window.answered)
+    total_s = 0.0
     for item in items:
         plan = length.plan(item, users, workload)
-        total += (plan.requests or 0) + (plan.warm_up + 1) * item.users
-    return total * each_s
+        before_and_after = (plan.warm_up + 1) * item.users * each_s
+        total_s += (plan.seconds or (plan.requests or 0) * each_s) + before_and_after + _START_S
+    return total_s
 
 
 def is_short(window: Window) -> bool:

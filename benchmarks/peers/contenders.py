@@ -18,8 +18,7 @@ from benchmarks.load.window import Window
 from benchmarks.peers.goals import ORGAN_SEG, ORGAN_SEG_SESSION
 from benchmarks.peers.process import PeerProcess, pause, resume, running
 from benchmarks.peers.settings import Peer, PeerOrder, PeerSettings
-from organseg.serving.embedded import EmbeddedServer, EnsembleProbe, ServerOptions
-from organseg.serving.manifest import MODELS_FOLDER
+from benchmarks.served import serving
 from organseg_client import OrganSegClient
 
 DEADLINE_S = 900.0
@@ -38,7 +37,7 @@ class Contender(Protocol):
 
 
 @dataclass(frozen=True)
-class Served:
+class ServedTarget:
     """A target that is a server."""
 
     spec: TargetSpec
@@ -54,7 +53,7 @@ class Served:
 
 
 @dataclass(frozen=True)
-class Loop:
+class InProcessLoop:
     """The graphs in a Python loop: no client, no server."""
 
     process: PeerProcess
@@ -99,7 +98,7 @@ class Field:
 
     contenders: Mapping[str, Contender]
     """By the target's name."""
-    path: Loop | None
+    path: InProcessLoop | None
     """Where the critical path is measured: with the threads that the release's table says, which
     the tuned loop may not have."""
 
@@ -115,27 +114,22 @@ def open_field(
     with ExitStack() as stack:
         contenders: dict[str, Contender] = {}
         # One after the other: two that load at once would only take each other's cores.
-        server = stack.enter_context(
-            EmbeddedServer(
-                release / MODELS_FOLDER,
-                ServerOptions(grpc_port=0, http_port=0, metrics_port=0),
-                probe=EnsembleProbe(),
-            )
-        )
-        _stopped(stack, server.process_group)
-        view = ServerView(server.process_group, server.grpc_address, server.metrics_url)
+        server = stack.enter_context(serving(release, None))
+        assert server.session is not None
+        _stopped(stack, server.session)
+        view = ServerView(server.session, server.address, server.metrics_url)
         kinds = {ORGAN_SEG: TargetKind.ORGAN_SEG}
         if hasattr(OrganSegClient, "open"):
             kinds[ORGAN_SEG_SESSION] = TargetKind.ORGAN_SEG_SESSION
         for name, kind in kinds.items():
-            spec = TargetSpec(kind, server.grpc_address, name=name, deadline_s=DEADLINE_S)
-            contenders[name] = Served(spec, view)
+            spec = TargetSpec(kind, server.address, name=name, deadline_s=DEADLINE_S)
+            contenders[name] = ServedTarget(spec, view)
         path = None
         for peer, chosen in settings.items():
             process = _start(stack, PeerOrder(peer, release, checkpoint, chosen))
             if peer is Peer.IN_PROCESS:
-                contenders[peer.value] = Loop(process)
-                path = Loop(
+                contenders[peer.value] = InProcessLoop(process)
+                path = InProcessLoop(
                     process
                     if chosen.threads is None
                     else _start(stack, PeerOrder(peer, release, checkpoint, PeerSettings()))
@@ -145,16 +139,16 @@ def open_field(
         yield Field(contenders, path)
 
 
-def served_peer(process: PeerProcess) -> Served:
+def served_peer(process: PeerProcess) -> ServedTarget:
     """A peer's process that serves, as a contender."""
     name = process.order.peer.value
     spec = TargetSpec(TargetKind.HTTP, process.address, name=name, deadline_s=DEADLINE_S)
-    return Served(spec, ServerView(process.session))
+    return ServedTarget(spec, ServerView(process.session))
 
 
 def contender_of(process: PeerProcess) -> Contender:
     """A peer's process as a contender."""
-    return Loop(process) if process.order.peer is Peer.IN_PROCESS else served_peer(process)
+    return InProcessLoop(process) if process.order.peer is Peer.IN_PROCESS else served_peer(process)
 
 
 def _start(stack: ExitStack, order: PeerOrder) -> PeerProcess:

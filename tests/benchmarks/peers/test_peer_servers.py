@@ -17,7 +17,7 @@ import pytest
 from benchmarks.load.http_target import PATH, decode, form
 from benchmarks.load.plan import LoadPlan
 from benchmarks.load.window import Mix
-from benchmarks.peers.contenders import Loop
+from benchmarks.peers.contenders import InProcessLoop
 from benchmarks.peers.process import PeerProcess, pause, resume
 from benchmarks.peers.settings import Peer, PeerOrder, PeerSettings
 from benchmarks.peers.torch_flow import TorchFlow
@@ -157,14 +157,14 @@ def states(session: int) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def loop(release: Path) -> Iterator[Loop]:
+def loop(release: Path) -> Iterator[InProcessLoop]:
     """The graphs without a server."""
     order = PeerOrder(Peer.IN_PROCESS, release, None, PeerSettings(threads=1, at_once=2))
     with PeerProcess(order) as started:
-        yield Loop(started)
+        yield InProcessLoop(started)
 
 
-def test_the_loop_gives_a_window_of_as_many_answers_as_were_wanted(loop: Loop) -> None:
+def test_the_loop_gives_a_window_of_as_many_answers_as_were_wanted(loop: InProcessLoop) -> None:
     told: list[int] = []
     window = loop.window(LoadPlan(Mix.DISTINCT, requests=4, warm_up=1), told.append)
     # The two threads may both have taken their last question.
@@ -176,7 +176,7 @@ def test_the_loop_gives_a_window_of_as_many_answers_as_were_wanted(loop: Loop) -
     assert window.users == 2
 
 
-def test_the_loop_times_every_stage_and_takes_the_longer_branch(loop: Loop) -> None:
+def test_the_loop_times_every_stage_and_takes_the_longer_branch(loop: InProcessLoop) -> None:
     found: Mapping[str, Any] = loop.path(LoadPlan(Mix.DISTINCT, requests=2, warm_up=1))
     times = found["stages_ms"]
     branches = [["image_encoder"], ["llava_med", "extractors", "gate"]]
