@@ -13,6 +13,7 @@ from benchmarks import (
     gpu_command,
     load_command,
     load_worker_command,
+    peers_command,
     perf_analyzer_command,
     perf_input,
     second_opinion_command,
@@ -38,6 +39,7 @@ _SUBCOMMANDS: tuple[ModuleType, ...] = (
     volume_memory_command,
     shared_memory_command,
     follow_up_command,
+    peers_command,
 )
 """Each has `add_command(commands)`, whose parser sets `run`: arguments to exit status."""
 
@@ -65,6 +67,8 @@ examples:
       asks about images of rising size, with and without shared memory
   python -m benchmarks follow-up --release build/releases/tiny
       a second question about an image against the first
+  python -m benchmarks peers --release build/releases/tiny --tune --json peers.json
+      Organ-Seg beside FastAPI, LitServe and no server at all (docs/peers.md)
 """
 
 
