@@ -12,6 +12,7 @@ from benchmarks import (
     gpu_command,
     perf_analyzer_command,
     perf_input,
+    report_command,
     shared_memory_command,
     stages_command,
     volume_command,
@@ -28,6 +29,7 @@ _SUBCOMMANDS: tuple[ModuleType, ...] = (
     volume_command,
     volume_memory_command,
     shared_memory_command,
+    report_command,
 )
 """Each has `add_command(commands)`, whose parser sets `run`: arguments to exit status."""
 

@@ -1,0 +1,109 @@
+"""What a report has: every part with the records that it is made of and the command for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from benchmarks.load.window import Loop
+from benchmarks.report.blocks import Block, Section, Table, Text
+from benchmarks.report.cost_sections import cache_blocks, error_blocks, machine_blocks
+from benchmarks.report.load_sections import load_blocks
+from benchmarks.report.peer_sections import peer_blocks
+from benchmarks.report.records import PresetRecords
+from benchmarks.report.stage_sections import batch_blocks, stage_blocks
+from benchmarks.report.sweeps import Sweep, sweeps_of
+from benchmarks.report.wording import commit
+
+_LOAD = "python -m benchmarks load --release build/releases/{preset} --json load.json"
+_PEERS = "python -m benchmarks peers --release build/releases/{preset} --json peers.json"
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One section of every report."""
+
+    title: str
+    """Its head."""
+    blocks: Callable[[PresetRecords], Iterable[Block]]
+    """What is in it; nothing where its records are missing."""
+    command: str
+    """What measures it."""
+
+
+def _swept(
+    blocks: Callable[[Sequence[Sweep]], Iterable[Block]],
+) -> Callable[[PresetRecords], Iterable[Block]]:
+    return lambda records: blocks(sweeps_of(records.load_windows()))
+
+
+_PARTS = (
+    _Part("Rising users", _swept(lambda sweeps: load_blocks(sweeps, Loop.CLOSED)), _LOAD),
+    _Part("Rising rate", _swept(lambda sweeps: load_blocks(sweeps, Loop.OPEN)), _LOAD),
+    _Part("Peers", lambda records: peer_blocks(records.peer_windows()), _PEERS),
+    _Part("Latency by stage", _swept(stage_blocks), _LOAD),
+    _Part("Mean batch", _swept(batch_blocks), _LOAD),
+    _Part("What was kept", _swept(cache_blocks), _LOAD),
+    _Part("Processor and memory", _swept(machine_blocks), _LOAD),
+    _Part("Errors", _swept(error_blocks), _LOAD),
+)
+
+
+def report_sections(presets: Sequence[PresetRecords]) -> Iterator[Section]:
+    """Every part for every preset; one that nothing was measured for names its command."""
+    for records in presets:
+        before = f"{records.preset}: " if len(presets) > 1 else ""
+        for part in _PARTS:
+            command = part.command.format(preset=records.preset)
+            missing = Text(f"Not measured. This makes the record: `{command}`")
+            yield Section(before + part.title, tuple(part.blocks(records)) or (missing,))
+    yield Section("Records", tuple(_record_blocks(presets)))
+
+
+def lead(presets: Sequence[PresetRecords]) -> str:
+    """One line: what was measured on what, by the newest record."""
+    newest = max(
+        (record for records in presets for record in records.records),
+        key=lambda record: str(record.run["made"]),
+    )
+    machine = newest.run["machine"]
+    names = " and ".join(f"`{records.preset}`" for records in presets)
+    return (
+        f"Preset {names} on {machine['cpu']}, {machine['cores']} cores, shared by the server and "
+        f"those who ask it; commit {commit(newest.run['commit'])}; {newest.run['made']}."
+    )
+
+
+def _record_blocks(presets: Sequence[PresetRecords]) -> Iterator[Block]:
+    every = [record for records in presets for record in records.records]
+    makings = {(commit(record.run["commit"]), record.run["machine"]["cpu"]) for record in every}
+    if len(makings) > 1:
+        yield Text(
+            "**Not of one making:** the records come from several commits or machines; compare "
+            "what stands in different sections with care."
+        )
+    yield Table(
+        "Where the numbers come from",
+        ("record", "preset", "made", "commit", "machine", "cores", "load before", "release"),
+        tuple(
+            (
+                f"`{record.kind.value}`",
+                record.preset,
+                str(record.run["made"]),
+                commit(record.run["commit"]),
+                str(record.run["machine"]["cpu"]),
+                str(record.run["machine"]["cores"]),
+                str(record.run["machine"]["load_average_1_min"]),
+                _release(record.document.get("server")),
+            )
+            for record in every
+        ),
+        text_columns=8,
+    )
+    packages = dict(item for record in every for item in record.run["packages"].items())
+    yield Table("Versions", ("package", "version"), tuple(sorted(packages.items())), 2)
+
+
+def _release(server: object) -> str:
+    release = server.get("release") if isinstance(server, dict) else None
+    return str(release["created"]) if isinstance(release, dict) else "on another server"
