@@ -31,7 +31,7 @@ def cache_blocks(sweeps: Sequence[Sweep]) -> Iterator[Block]:
             "Hits of look-ups, by mix",
             "Bars, one for each stage that keeps something, one panel for each mix: the share of "
             "look-ups that found what they wanted, at the highest number of users.",
-            lambda: stacked_bars(panels, ("hits",), "hits of look-ups, %"),
+            lambda: stacked_bars(panels, ("hits",), "hits of look-ups, %", 100),
         )
     yield Table(
         "What the keeping stages found and dropped",

@@ -15,6 +15,7 @@ from benchmarks.report.wording import (
     LOAD_WORDS,
     counted,
     load,
+    load_of,
     milliseconds,
     mix_of,
     number,
@@ -109,11 +110,10 @@ def _knee_words(sweep: Sweep) -> str:
     knee = sweep.knee
     if knee is None:
         return f"**{mix_of(sweep.mix).capitalize()}**: one level only, so no knee."
-    unit = "users" if sweep.loop is Loop.CLOSED else "requests/s due"
     return (
-        f"**{mix_of(sweep.mix).capitalize()}**: the knee is at {load(knee.level.load)} {unit}, "
-        f"{number(knee.level.per_second)} answers/s with a p95 of "
-        f"{milliseconds(knee.level.p95_ms)} ms: {knee.bound.value}."
+        f"**{mix_of(sweep.mix).capitalize()}**: the knee is at "
+        f"{load_of(sweep.loop, knee.level.load)}, {number(knee.level.per_second)} answers/s with a "
+        f"p95 of {milliseconds(knee.level.p95_ms)} ms: {knee.bound.value}."
     )
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullLocator
 
 from benchmarks.report.svg import INK, MARKERS, MUTED, SERIES, new_figure
 
@@ -15,6 +17,12 @@ _BAR_HEIGHT_INCHES = 0.3
 _FRAME_INCHES = 0.9
 # Of the second and further parts of a stacked bar: told apart without colours.
 _HATCHES = ("", "////", "....")
+_RING: dict[str, Any] = {
+    "marker": "o",
+    "linestyle": "",
+    "markersize": 12,
+    "markerfacecolor": "none",
+}
 
 
 @dataclass(frozen=True)
@@ -61,21 +69,24 @@ def line_panels(panels: Sequence[Panel], x_label: str) -> Figure:
         axes.xaxis.set_minor_locator(NullLocator())
         if panel.is_logarithmic:
             axes.set_yscale("log")
-            axes.yaxis.set_major_formatter("{x:,.0f}")
-            axes.yaxis.set_minor_formatter("{x:,.0f}")
-            axes.tick_params(axis="y", which="minor", labelsize=7)
+            axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            axes.yaxis.set_major_formatter("{x:,g}")
+            axes.yaxis.set_minor_locator(NullLocator())
         else:
-            axes.set_ylim(bottom=0)
+            highest = max((value for line in panel.lines for _, value in line.points), default=1.0)
+            axes.set_ylim(0, 1.12 * max(highest, loads[-1] if panel.has_diagonal else 0.0) or 1.0)
         axes.set_xlabel(x_label)
         axes.set_ylabel(panel.y_label)
         axes.set_title(panel.title)
-        if len(panel.lines) > 1 or panel.has_diagonal:
-            axes.legend(fontsize=8)
+        _add_legend(axes, panel)
     return figure
 
 
 def stacked_bars(
-    panels: Mapping[str, Mapping[str, Sequence[float]]], parts: Sequence[str], x_label: str
+    panels: Mapping[str, Mapping[str, Sequence[float]]],
+    parts: Sequence[str],
+    x_label: str,
+    longest: float | None = None,
 ) -> Figure:
     """Lying bars, each of several parts, one panel for each title.
 
@@ -83,6 +94,7 @@ def stacked_bars(
         panels: by title, then by the name of the bar, from the top one down.
         parts: what the parts of every bar are.
         x_label: quantity and unit.
+        longest: where every axis ends; where its longest bar does if None.
     """
     names = list(dict.fromkeys(name for bars in panels.values() for name in bars))
     figure = new_figure(
@@ -105,6 +117,8 @@ def stacked_bars(
             )
             starts = [start + length for start, length in zip(starts, lengths, strict=True)]
             handles[place : place + 1] = [drawn]
+        if longest is not None:
+            axes.set_xlim(0, longest)
     if len(parts) > 1:
         figure.legend(handles, parts, loc="outside upper right", ncols=len(parts), fontsize=8)
     return figure
@@ -157,17 +171,16 @@ def _draw(axes: Axes, line: Line, place: int) -> None:
     axes.plot(loads, values, color=color, marker=marker, markersize=4.5, label=line.name)
     for load, value in line.points:
         if load == line.marked:
-            axes.plot(
-                load, value, "o", markersize=13, markerfacecolor="none", markeredgecolor=color
-            )
-            axes.annotate(
-                "knee",
-                (load, value),
-                xytext=(0, -16),
-                textcoords="offset points",
-                ha="center",
-                fontsize=8,
-            )
+            axes.plot(load, value, label="_", **_RING, markeredgecolor=color)
+
+
+def _add_legend(axes: Axes, panel: Panel) -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    if any(line.marked is not None for line in panel.lines):
+        handles.append(Line2D([], [], **_RING, markeredgecolor=INK))
+        labels.append("knee")
+    if len(handles) > 1:
+        axes.legend(handles, labels, fontsize=8)
 
 
 def _lay(axes: Axes, names: Sequence[str], x_label: str, title: str) -> None:

@@ -7,4 +7,6 @@ from benchmarks.__main__ import main
 
 def test_x(load_record, peers_record, tmp_path):
     out = tmp_path / "out"
-    assert main(["report", "--records", str(load_record), str(peers_record), "--out", str(out)]) == 0
+    assert (
+        main(["report", "--records", str(load_record), str(peers_record), "--out", str(out)]) == 0
+    )
