@@ -20,9 +20,9 @@ class WorkloadSpec:
     """Questions; none for the held-out ones in random order."""
     seed: int = 0
     """Of the questions' order and of the open loop's arrivals."""
-    serial: int = 0
-    """Number of the first distinct image: windows on one server give each another, far apart, so
-    that no image of one comes again in the next."""
+    serial: int | None = None
+    """Number of the first distinct image; None for a random one, so that no image of one window
+    comes again in another on the same server."""
     repeated_images: int = 4
     """How many images the mix `repeated` has."""
     questions_per_session: int = 4
@@ -48,9 +48,12 @@ class LoadPlan:
     requests: int | None = None
     """Or: requests in the window, all users together."""
     warm_up: int = 2
-    """Requests of each user that are done before the window begins."""
+    """Requests of each user, of eight at most in an open loop, before the window begins."""
     workers: int = 0
     """Locust worker processes that share the users; 0 for users in the load process itself."""
+    listen: str | None = None
+    """`HOST:PORT` where workers on other machines find the load process; None to start the
+    workers here."""
     workload: WorkloadSpec = field(default_factory=WorkloadSpec)
     """The images and questions."""
 
