@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -15,6 +16,7 @@ from benchmarks.report.svg import INK, MARKERS, MUTED, SERIES, new_figure
 
 _BAR_HEIGHT_INCHES = 0.3
 _FRAME_INCHES = 0.9
+_MOST_TICKS = 7
 # Of the second and further parts of a stacked bar: told apart without colours.
 _HATCHES = ("", "////", "....")
 _RING: dict[str, Any] = {
@@ -63,9 +65,10 @@ def line_panels(panels: Sequence[Panel], x_label: str) -> Figure:
         if panel.has_diagonal and loads:
             ends = (loads[0], loads[-1])
             axes.plot(ends, ends, color=MUTED, linestyle=":", label="all answered")
-        if len(loads) > 2 and loads[0] > 0 and loads[-1] / loads[0] >= 8:
+        if 2 < len(loads) <= _MOST_TICKS and loads[0] > 0 and loads[-1] / loads[0] >= 8:
             axes.set_xscale("log", base=2)
-        axes.set_xticks(loads, [f"{load:g}" for load in loads])
+        if len(loads) <= _MOST_TICKS:
+            axes.set_xticks(loads, [f"{round(load, 2):g}" for load in loads])
         axes.xaxis.set_minor_locator(NullLocator())
         if panel.is_logarithmic:
             axes.set_yscale("log")
@@ -100,7 +103,7 @@ def stacked_bars(
     figure = new_figure(
         max(6.0, 3.4 * len(panels)), _FRAME_INCHES + 0.2 + _BAR_HEIGHT_INCHES * len(names)
     )
-    handles = []
+    handles: list[Artist] = []
     for axes, (title, bars) in zip(_row(figure, len(panels), True), panels.items(), strict=True):
         _lay(axes, names, x_label, title)
         starts = [0.0] * len(names)
@@ -116,7 +119,7 @@ def stacked_bars(
                 label=part,
             )
             starts = [start + length for start, length in zip(starts, lengths, strict=True)]
-            handles[place : place + 1] = [drawn]
+            handles[place : place + 1] = [drawn[0]]
         if longest is not None:
             axes.set_xlim(0, longest)
     if len(parts) > 1:

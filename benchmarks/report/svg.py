@@ -9,6 +9,8 @@ from __future__ import annotations
 import html
 import io
 import re
+from contextlib import AbstractContextManager
+from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -26,7 +28,7 @@ _VARIABLES = {
     MUTED: "--muted",
     **{color: f"--series-{place}" for place, color in enumerate(SERIES, 1)},
 }
-_SETTINGS = {
+_SETTINGS: dict[Any, Any] = {
     # Letters stay letters: small, searchable, read aloud.
     "svg.fonttype": "none",
     # The same record gives the same bytes.
@@ -57,7 +59,7 @@ def new_figure(width_inches: float, height_inches: float) -> Figure:
     return Figure(figsize=(width_inches, height_inches), layout="constrained")
 
 
-def plot_style() -> matplotlib.rc_context:  # type: ignore[name-defined]
+def plot_style() -> AbstractContextManager[None]:
     """The settings under which the plots are drawn and written."""
     return matplotlib.rc_context(_SETTINGS)
 

@@ -33,6 +33,14 @@ def peer_of(target: str) -> str:
     return _PEER_WORDS.get(target, target)
 
 
+def named_peers(text: str) -> str:
+    """A text with the peers' names in words."""
+    for name, words in _PEER_WORDS.items():
+        if name not in ("organ_seg", "organ_seg_session"):
+            text = text.replace(name, words)
+    return text
+
+
 def number(value: float | None, digits: int = 2) -> str:
     """With so many digits behind the point, thousands apart."""
     return MISSING if value is None else f"{value:,.{digits}f}"
@@ -79,7 +87,7 @@ def load_of(loop: Loop, value: float) -> str:
 
 def load(value: float) -> str:
     """Users or a rate, without a point that says nothing."""
-    return f"{value:g}"
+    return f"{round(value, 2):g}"
 
 
 def counted(count: int, thing: str) -> str:
