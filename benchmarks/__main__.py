@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from benchmarks import (
+    all_command,
     engines_command,
     gpu_command,
     load_command,
@@ -15,6 +16,7 @@ from benchmarks import (
     perf_analyzer_command,
     perf_input,
     report_command,
+    scoreboard_command,
     shared_memory_command,
     stages_command,
     volume_command,
@@ -33,7 +35,9 @@ _SUBCOMMANDS: tuple[ModuleType, ...] = (
     volume_command,
     volume_memory_command,
     shared_memory_command,
+    all_command,
     report_command,
+    scoreboard_command,
 )
 """Each has `add_command(commands)`, whose parser sets `run`: arguments to exit status."""
 
@@ -47,6 +51,8 @@ examples:
       drives a running server with NVIDIA's perf_analyzer, from one user to four
   python -m benchmarks load --release build/releases/tiny --mixes distinct --json load.json
       asks by 1 to 32 users at once, then at rising rates (docs/benchmarks.md)
+  python -m benchmarks all --release build/releases/tiny --out build/benchmarks/tiny
+      runs every part of the load tests, then writes report.html beside the records
   python -m benchmarks gpu --preset llava-med-7b --out docs/results/gpu
       times everything that the GPU of this machine can do (docs/gpu.md)
   python -m benchmarks volume --url localhost:8001 --json docs/results/volume/speed.json

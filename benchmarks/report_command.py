@@ -7,10 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.record import write_text
-from benchmarks.report.markdown import render_markdown
-from benchmarks.report.page import render_page
-from benchmarks.report.records import read_records
-from benchmarks.report.sections import lead, report_sections
 
 MARKDOWN = "report.md"
 PAGE = "report.html"
@@ -47,6 +43,12 @@ def run(options: argparse.Namespace) -> int:
 
 def write_report(records: Sequence[Path], folder: Path) -> tuple[Path, Path]:
     """Writes the report of these records and gives its two files. Raises `RecordError`."""
+    # Here, since drawing takes a while to import, and other commands do without.
+    from benchmarks.report.markdown import render_markdown
+    from benchmarks.report.page import render_page
+    from benchmarks.report.records import read_records
+    from benchmarks.report.sections import lead, report_sections
+
     presets = read_records(records)
     sections, line = tuple(report_sections(presets)), lead(presets)
     markdown, page = folder / MARKDOWN, folder / PAGE

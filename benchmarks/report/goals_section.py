@@ -8,7 +8,7 @@ from benchmarks.peers.goals import Bound, Goal, MemoryGrowth, TurnPath, goals_of
 from benchmarks.report.blocks import Block, Table, Text
 from benchmarks.report.page import MISSED, REACHED
 from benchmarks.report.records import Kind, PresetRecords
-from benchmarks.report.wording import MISSING, number, named_peers, whole
+from benchmarks.report.wording import MISSING, named_peers, number, whole
 
 _NOT_MEASURED = "not measured"
 

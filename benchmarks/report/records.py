@@ -89,7 +89,7 @@ def _read(path: Path) -> Record:
         document = json.loads(path.read_text(encoding="utf-8"))
         run = document.get("run", document)
         preset = document.get("preset") or document["server"]["preset"]
-        record = Record(Kind(document["benchmark"]), str(preset), run, document)
+        record = Record(_kind(document), str(preset), run, document)
         for wanted in ("made", "commit", "machine", "packages"):
             run[wanted]
     except OSError as error:
@@ -103,3 +103,8 @@ def _read(path: Path) -> Record:
             f"({type(error).__name__}): name the files that `python -m benchmarks …` wrote"
         ) from None
     return record
+
+
+def _kind(document: Document) -> Kind:
+    # A comparison with peers is known by its turns.
+    return Kind.PEERS if "turns" in document else Kind(document["benchmark"])

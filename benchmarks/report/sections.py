@@ -8,14 +8,17 @@ from dataclasses import dataclass
 from benchmarks.load.window import Loop
 from benchmarks.report.blocks import Block, Section, Table, Text
 from benchmarks.report.cost_sections import cache_blocks, error_blocks, machine_blocks
+from benchmarks.report.goals_section import goals_blocks
+from benchmarks.report.hop_sections import follow_up_blocks, hop_blocks
 from benchmarks.report.load_sections import load_blocks
 from benchmarks.report.peer_sections import peer_blocks
-from benchmarks.report.records import PresetRecords
+from benchmarks.report.records import Document, PresetRecords
 from benchmarks.report.stage_sections import batch_blocks, stage_blocks
 from benchmarks.report.sweeps import Sweep, sweeps_of
 from benchmarks.report.wording import commit
 
 _LOAD = "python -m benchmarks load --release build/releases/{preset} --json load.json"
+_STAGES = "python -m benchmarks stages --release build/releases/{preset} --json stages.json"
 _PEERS = "python -m benchmarks peers --release build/releases/{preset} --json peers.json"
 
 
@@ -38,9 +41,12 @@ def _swept(
 
 
 _PARTS = (
+    _Part("Goals", goals_blocks, _PEERS),
     _Part("Rising users", _swept(lambda sweeps: load_blocks(sweeps, Loop.CLOSED)), _LOAD),
     _Part("Rising rate", _swept(lambda sweeps: load_blocks(sweeps, Loop.OPEN)), _LOAD),
-    _Part("Peers", lambda records: peer_blocks(records.peer_windows()), _PEERS),
+    _Part("Peers", peer_blocks, _PEERS),
+    _Part("Follow-up questions", follow_up_blocks, _LOAD),
+    _Part("One request, stage by stage", hop_blocks, _STAGES),
     _Part("Latency by stage", _swept(stage_blocks), _LOAD),
     _Part("Mean batch", _swept(batch_blocks), _LOAD),
     _Part("What was kept", _swept(cache_blocks), _LOAD),
@@ -94,7 +100,7 @@ def _record_blocks(presets: Sequence[PresetRecords]) -> Iterator[Block]:
                 str(record.run["machine"]["cpu"]),
                 str(record.run["machine"]["cores"]),
                 str(record.run["machine"]["load_average_1_min"]),
-                _release(record.document.get("server")),
+                _release(record.document),
             )
             for record in every
         ),
@@ -104,6 +110,6 @@ def _record_blocks(presets: Sequence[PresetRecords]) -> Iterator[Block]:
     yield Table("Versions", ("package", "version"), tuple(sorted(packages.items())), 2)
 
 
-def _release(server: object) -> str:
-    release = server.get("release") if isinstance(server, dict) else None
-    return str(release["created"]) if isinstance(release, dict) else "on another server"
+def _release(document: Document) -> str:
+    release = document.get("release") or document.get("server", {}).get("release")
+    return str(release["created"]) if release else "on another server"
