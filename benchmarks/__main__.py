@@ -13,6 +13,7 @@ from benchmarks import (
     gpu_command,
     load_command,
     load_worker_command,
+    peers_command,
     perf_analyzer_command,
     perf_input,
     report_command,
@@ -35,6 +36,7 @@ _SUBCOMMANDS: tuple[ModuleType, ...] = (
     volume_command,
     volume_memory_command,
     shared_memory_command,
+    peers_command,
     all_command,
     report_command,
     scoreboard_command,
@@ -61,6 +63,8 @@ examples:
       the client's memory for scans of growing length; needs no server
   python -m benchmarks shared-memory --release build/releases/tiny
       asks about images of rising size, with and without shared memory
+  python -m benchmarks peers --release build/releases/tiny --tune --json peers.json
+      Organ-Seg beside FastAPI, LitServe and no server at all (docs/peers.md)
 """
 
 

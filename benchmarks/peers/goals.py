@@ -19,8 +19,10 @@ ORGAN_SEG = "organ_seg"
 ORGAN_SEG_SESSION = "organ_seg_session"
 """The same server, an image opened and then asked about."""
 
-ALONE, SEVERAL, MANY = 1, 8, 32
-"""Users of the windows that the goals speak of."""
+USERS = 8
+"""Users of the windows that targets are compared in."""
+CROWDS = 4
+"""How many times as many the crowded window has: 32 of 8."""
 HOP_MS = 2.0
 """What a stage on the critical path may add to the time of its work."""
 
@@ -95,6 +97,8 @@ def goals_of(
     windows: Sequence[Window],
     paths: Sequence[TurnPath] = (),
     memory: MemoryGrowth | None = None,
+    *,
+    users: int = USERS,
 ) -> list[Goal]:
     """The goals in their order; one that nothing was measured for has no value.
 
@@ -103,16 +107,18 @@ def goals_of(
         windows: of the comparison, each with its turn; closed loops alone count.
         paths: the critical path of each turn.
         memory: of the command that watches memory, where it was run.
+        users: of the windows that targets are compared in.
     """
     closed = [window for window in windows if window.loop is Loop.CLOSED]
+    many_users = CROWDS * users
     factors = FACTORS.get(preset, FACTORS["medsam"])
     found = [
         _goal(
-            f"throughput at {SEVERAL} users, distinct images, vs {peer.value}",
+            f"throughput at {users} users, distinct images, vs {peer.value}",
             Bound.AT_LEAST,
             factor,
             _per_turn(
-                _by_turn(closed, ORGAN_SEG, SEVERAL),
+                _by_turn(closed, ORGAN_SEG, users),
                 _by_turn(closed, peer.value, None),
                 lambda own, other: _ratio(own.per_second, other.per_second),
             ),
@@ -125,7 +131,7 @@ def goals_of(
             Bound.AT_MOST,
             1.25,
             _per_turn(
-                _by_turn(closed, ORGAN_SEG, SEVERAL),
+                _by_turn(closed, ORGAN_SEG, users),
                 _by_turn(closed, Peer.IN_PROCESS.value, None),
                 lambda own, other: _ratio(
                     own.server_cpu_s_per_answer, other.server_cpu_s_per_answer
@@ -138,7 +144,7 @@ def goals_of(
             f"p50 at 1 user, less {HOP_MS:g} ms per hop, vs the in-process critical path",
             Bound.AT_MOST,
             1.25,
-            _above_path(_by_turn(closed, ORGAN_SEG, ALONE), paths),
+            _above_path(_by_turn(closed, ORGAN_SEG, 1), paths),
         )
     )
     found.append(
@@ -149,15 +155,15 @@ def goals_of(
             _follow_ups(closed),
         )
     )
-    many = _by_turn(closed, ORGAN_SEG, MANY)
+    many = _by_turn(closed, ORGAN_SEG, many_users)
     found.append(
         _goal(
-            f"throughput at {MANY} users vs {SEVERAL}",
+            f"throughput at {many_users} users vs {users}",
             Bound.AT_LEAST,
             0.95,
             _per_turn(
                 many,
-                _by_turn(closed, ORGAN_SEG, SEVERAL),
+                _by_turn(closed, ORGAN_SEG, users),
                 lambda own, other: _ratio(own.per_second, other.per_second),
             ),
         )
@@ -166,7 +172,7 @@ def goals_of(
     failures = [float(window.failed + window.rejected) for window in many.values()]
     found.append(
         Goal(
-            f"errors at {MANY} users, of all turns",
+            f"errors at {many_users} users, of all turns",
             Bound.AT_MOST,
             0.0,
             sum(failures) if failures else None,
@@ -229,7 +235,7 @@ def _follow_ups(windows: Sequence[Window]) -> _Values:
         window.follow_up_latency.p50_ms / window.first_latency.p50_ms
         for window in windows
         if window.target == ORGAN_SEG_SESSION
-        and window.users == ALONE
+        and window.users == 1
         and window.first_latency is not None
         and window.follow_up_latency is not None
     ]

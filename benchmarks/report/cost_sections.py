@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 
 from matplotlib.figure import Figure
 
-from benchmarks.load.window import Loop, Window
+from benchmarks.load.window import Loop, Mix, Window
 from benchmarks.report.blocks import Block, Plot, Table, Text
 from benchmarks.report.plots import Line, Panel, line_panels, stacked_bars
+from benchmarks.report.records import Document
 from benchmarks.report.sweeps import LoadLevel, Sweep
 from benchmarks.report.wording import load_of, mebibytes, mix_of, number, share, whole
 
+_MIXES = {mix.value: mix_of(mix) for mix in Mix}
 _KEPT_COUNTS = ("hits", "misses", "bytes", "evictions")
 
 
@@ -123,6 +125,17 @@ def error_blocks(sweeps: Sequence[Sweep]) -> Iterator[Block]:
     )
     if rows:
         yield Table("Errors by class", ("mix", "load", "class", "requests"), rows, text_columns=3)
+
+
+def not_measured_blocks(documents: Sequence[Document]) -> Iterator[Block]:
+    """The windows that load tests wanted to make and could not."""
+    rows = tuple(
+        (_MIXES.get(lost["mix"], lost["mix"]), lost["loop"], lost["error"])
+        for document in documents
+        for lost in document.get("not_measured", ())
+    )
+    if rows:
+        yield Table("Windows that could not be made", ("mix", "loop", "why"), rows, 3)
 
 
 def _lines(sweeps: Sequence[Sweep], of: Callable[[LoadLevel], float | None]) -> tuple[Line, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from benchmarks.peers.goals import Bound, Goal, MemoryGrowth, TurnPath, goals_of
+from benchmarks.peers.goals import USERS, Bound, Goal, MemoryGrowth, TurnPath, goals_of
 from benchmarks.report.blocks import Block, Table, Text
 from benchmarks.report.page import MISSED, REACHED
 from benchmarks.report.records import Kind, PresetRecords
@@ -49,7 +49,8 @@ def measured_goals(records: PresetRecords) -> list[Goal]:
         for path in (peers.document.get("paths", ()) if peers else ())
     )
     memory = _memory(records)
-    compared = goals_of(records.preset, records.peer_windows(), paths, memory)
+    users = int(peers.document.get("users", USERS)) if peers else USERS
+    compared = goals_of(records.preset, records.peer_windows(), paths, memory, users=users)
     loaded = goals_of(records.preset, records.load_windows())
     return [
         goal if goal.value is not None else other

@@ -21,8 +21,6 @@ from benchmarks.report.wording import (
     whole,
 )
 
-_COMPUTE = ("compute_input_ms", "compute_infer_ms", "compute_output_ms")
-
 
 def hop_blocks(records: PresetRecords) -> Iterator[Block]:
     """In process, through Triton, and the overhead per hop; nothing without such a record."""
@@ -52,7 +50,7 @@ def hop_blocks(records: PresetRecords) -> Iterator[Block]:
     )
 
     def draw() -> Figure:
-        panels = {"through Triton": {s["name"]: (_compute(s), s["queue_ms"]) for s in stages}}
+        panels = {"through Triton": {s["name"]: (s["compute_ms"], s["queue_ms"]) for s in stages}}
         if alone:
             inside = {name: (value, 0.0) for name, value in alone["stages_ms"].items()}
             panels = {"in process": inside, **panels}
@@ -134,12 +132,8 @@ def follow_up_blocks(records: PresetRecords) -> Iterator[Block]:
     )
 
 
-def _compute(stage: Document) -> float:
-    return float(sum(stage[part] for part in _COMPUTE))
-
-
 def _stage_row(stage: Document, alone: Document, path: list[str]) -> tuple[str, ...]:
-    compute_ms = _compute(stage)
+    compute_ms = stage["compute_ms"]
     alone_ms = alone.get("stages_ms", {}).get(stage["name"])
     return (
         f"`{stage['name']}`",

@@ -8,7 +8,7 @@ from statistics import median
 from matplotlib.figure import Figure
 
 from benchmarks.load.window import Latency, Loop, Mix, Window
-from benchmarks.peers.goals import ORGAN_SEG
+from benchmarks.peers.goals import ORGAN_SEG, USERS
 from benchmarks.peers.settings import Peer
 from benchmarks.report.blocks import Block, Plot, Table, Text
 from benchmarks.report.plots import Bar, spread_bars
@@ -45,7 +45,7 @@ def peer_blocks(records: PresetRecords) -> Iterator[Block]:
         "turn, so that what else the machine did hits both alike."
         + (f" The in-process critical path takes {milliseconds(path_ms)} ms." if path_ms else "")
     )
-    by_load = _by_load(sweeps, float(record.document.get("users", 8)))
+    by_load = _by_load(sweeps, float(record.document.get("users", USERS)))
     panels = {
         load_of(Loop.CLOSED, load): tuple(map(_bar, entries))
         for load, entries in by_load.items()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks.load.window import Loop, Mix
-from benchmarks.peers.goals import ALONE, MANY, ORGAN_SEG, SEVERAL
+from benchmarks.peers.goals import CROWDS, ORGAN_SEG, USERS
 from benchmarks.report.blocks import Table
 from benchmarks.report.goals_section import goal_text, measured_goals, outcome, value_text
 from benchmarks.report.markdown import table_lines
@@ -27,6 +27,7 @@ PRESETS = ("tiny", "medsam")
 NOTHING = "Nothing was measured yet: `make bench` does, and says where its report lies."
 """What stands in the README where there is no record."""
 
+_ALONE, _SEVERAL, _MANY = 1, USERS, CROWDS * USERS
 _Measure = Callable[[PresetRecords], str]
 
 
@@ -90,10 +91,10 @@ def _knee(records: PresetRecords) -> str:
 
 _MEASURES: tuple[tuple[str, _Measure], ...] = (
     *((f"answers per second, {load_of(Loop.CLOSED, users)}", _rate(users))
-      for users in (ALONE, SEVERAL, MANY)),
-    (f"p50 in ms, {load_of(Loop.CLOSED, ALONE)}", _p50(ALONE)),
-    (f"p95 in ms, {load_of(Loop.CLOSED, ALONE)}", _p95(ALONE)),
-    (f"p95 in ms, {load_of(Loop.CLOSED, SEVERAL)}", _p95(SEVERAL)),
+      for users in (_ALONE, _SEVERAL, _MANY)),
+    (f"p50 in ms, {load_of(Loop.CLOSED, _ALONE)}", _p50(_ALONE)),
+    (f"p95 in ms, {load_of(Loop.CLOSED, _ALONE)}", _p95(_ALONE)),
+    (f"p95 in ms, {load_of(Loop.CLOSED, _SEVERAL)}", _p95(_SEVERAL)),
     ("the knee: more users only wait longer", _knee),
 )  # fmt: skip
 """All of distinct images, whole requests; by the comparison's turns, else by the load test."""

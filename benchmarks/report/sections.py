@@ -7,12 +7,17 @@ from dataclasses import dataclass
 
 from benchmarks.load.window import Loop
 from benchmarks.report.blocks import Block, Section, Table, Text
-from benchmarks.report.cost_sections import cache_blocks, error_blocks, machine_blocks
+from benchmarks.report.cost_sections import (
+    cache_blocks,
+    error_blocks,
+    machine_blocks,
+    not_measured_blocks,
+)
 from benchmarks.report.goals_section import goals_blocks
 from benchmarks.report.hop_sections import follow_up_blocks, hop_blocks
 from benchmarks.report.load_sections import load_blocks
 from benchmarks.report.peer_sections import peer_blocks
-from benchmarks.report.records import Document, PresetRecords
+from benchmarks.report.records import Document, Kind, PresetRecords
 from benchmarks.report.stage_sections import batch_blocks, stage_blocks
 from benchmarks.report.sweeps import Sweep, sweeps_of
 from benchmarks.report.wording import commit
@@ -40,6 +45,13 @@ def _swept(
     return lambda records: blocks(sweeps_of(records.load_windows()))
 
 
+def _errors(records: PresetRecords) -> Iterator[Block]:
+    yield from error_blocks(sweeps_of(records.load_windows()))
+    yield from not_measured_blocks(
+        [record.document for record in records.records if record.kind is Kind.LOAD]
+    )
+
+
 _PARTS = (
     _Part("Goals", goals_blocks, _PEERS),
     _Part("Rising users", _swept(lambda sweeps: load_blocks(sweeps, Loop.CLOSED)), _LOAD),
@@ -51,7 +63,7 @@ _PARTS = (
     _Part("Mean batch", _swept(batch_blocks), _LOAD),
     _Part("What was kept", _swept(cache_blocks), _LOAD),
     _Part("Processor and memory", _swept(machine_blocks), _LOAD),
-    _Part("Errors", _swept(error_blocks), _LOAD),
+    _Part("Errors", _errors, _LOAD),
 )
 
 

@@ -104,20 +104,37 @@ def load_windows() -> list[Window]:
 
 @pytest.fixture
 def peer_windows() -> list[Window]:
-    """Five turns of five targets at one user and at eight."""
+    """Five turns: five targets at eight users, ours at one and at 32 too, and a session."""
     means = {
-        "organ_seg": (9.5, 19.1),
-        "fastapi_torch": (6.2, 8.4),
-        "litserve_torch": (5.9, 12.3),
-        "fastapi_graphs": (9.1, 15.8),
-        "in_process": (10.4, 20.2),
+        "organ_seg": 19.1,
+        "fastapi_torch": 8.4,
+        "litserve_torch": 17.3,
+        "fastapi_graphs": 15.8,
+        "in_process": 20.2,
     }
-    return [
-        window(users, mean * (1 + 0.02 * (turn - 2)), 1000 * users / mean, target=name, turn=turn)
-        for turn in range(5)
-        for name, pair in means.items()
-        for users, mean in zip((1, 8), pair, strict=True)
-    ]
+    found = []
+    for turn in range(5):
+        drift = 1 + 0.02 * (turn - 2)
+        found += [
+            window(
+                2 if name == "in_process" else 8, mean * drift, 8000 / mean, target=name, turn=turn
+            )
+            for name, mean in means.items()
+        ]
+        found += [window(1, 9.5 * drift, 105, turn=turn), window(32, 18.9, 1690, turn=turn)]
+        found.append(
+            window(
+                1,
+                33.0,
+                29,
+                target="organ_seg_session",
+                mix=Mix.SESSIONS,
+                turn=turn,
+                first_latency=latency(100),
+                follow_up_latency=latency(27 + turn),
+            )
+        )
+    return found  # fmt: skip
 
 
 @pytest.fixture
@@ -135,15 +152,75 @@ def write(tmp_path: Path):
 
 @pytest.fixture
 def load_record(write, load_windows) -> Path:
-    return write("load", benchmark="load", windows=[each.to_json() for each in load_windows])
+    return write(
+        "load",
+        benchmark="load",
+        windows=[each.to_json() for each in load_windows],
+        not_measured=[{"mix": "sessions", "loop": "open", "error": "wanted a server, found none"}],
+    )
 
 
 @pytest.fixture
 def peers_record(write, peer_windows) -> Path:
+    knobs = {"threads": 2, "workers": 1, "at_once": 1, "batch": 4, "batch_timeout_s": 0.01}
+    own = {"threads": None, "workers": 1, "at_once": 2, "batch": 1, "batch_timeout_s": 0.0}
     return write(
         "peers",
         benchmark="peers",
         preset="tiny",
         turns=5,
+        users=8,
+        settings={"litserve_torch": knobs, "in_process": own},
+        tuning=[
+            {"peer": "litserve_torch", "settings": knobs, "per_second": 17.25, "failed": 0},
+            {"peer": "litserve_torch", "settings": own, "per_second": 11.75, "failed": 3},
+        ],
         windows=[each.to_json() for each in peer_windows],
+        critical_path_ms=88.5,
+        paths=[{"turn": turn, "critical_path_ms": 88.5 + turn, "hops": 6} for turn in range(5)],
     )
+
+
+@pytest.fixture
+def stages_record(write) -> Path:
+    def stage(name: str, milliseconds: float) -> dict:
+        return {
+            "name": name,
+            "requests": 50,
+            "executions": 50,
+            "queue_ms": 0.37,
+            "compute_input_ms": 0.1,
+            "compute_infer_ms": milliseconds,
+            "compute_output_ms": 0.1,
+            "compute_ms": milliseconds + 0.2,
+            "in_server_ms": milliseconds + 0.7,
+        }
+
+    return write(
+        "stages",
+        **RUN,
+        benchmark="stages",
+        answered=50,
+        errors={"ImageError": 1},
+        end_to_end_ms={"mean": 99.5, "p50": 98.25, "p95": 110.0, "p99": 121.0, "min": 91.0,
+                       "max": 123.0},
+        stages=[stage("preprocess", 3.4), stage("image_encoder", 55.5), stage("llava_med", 71.3)],
+        ensemble=stage("organ_seg", 130.0),
+        critical_path={
+            "stages": ["preprocess", "llava_med"],
+            "compute_ms": 75.1,
+            "queue_ms": 0.74,
+            "hops": 2,
+            "overhead_ms": 24.4,
+            "overhead_per_hop_ms": 12.2,
+        },
+        in_process={
+            "requests": 50,
+            "stages_ms": {"preprocess": 3.1, "image_encoder": 41.25, "llava_med": 61.75},
+            "path": ["preprocess", "llava_med"],
+            "critical_path_ms": 64.85,
+            "hops": 2,
+            "cpu_s_per_request": 0.17,
+            "overhead_per_hop_ms": 17.325,
+        },
+    )  # fmt: skip

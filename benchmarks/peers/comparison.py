@@ -1,0 +1,210 @@
+"""The comparison: every target's windows in turns, and the tuning of the peers before it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.load.plan import LoadPlan, WorkloadSpec
+from benchmarks.load.window import Mix, Window
+from benchmarks.peers.contenders import Field, contender_of
+from benchmarks.peers.goals import CROWDS, ORGAN_SEG, ORGAN_SEG_SESSION, TurnPath
+from benchmarks.peers.process import PeerProcess
+from benchmarks.peers.settings import Peer, PeerOrder, PeerSettings, grid
+from benchmarks.peers.turns import in_turns
+
+LEAST_PER_USER = 2
+"""Requests that a window must hold for each user: else it tells of its edges alone."""
+PATH = "critical path"
+"""The item that is no window: stages in process, one after the other."""
+
+Told = Callable[[str], None]
+"""Hears what is measured next."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """What is measured once in every turn."""
+
+    target: str
+    """Who is asked, or `PATH`."""
+    users: int
+    """Users at once."""
+    mix: Mix = Mix.DISTINCT
+    """Which images and questions."""
+
+    def __str__(self) -> str:
+        """In words, for a progress bar."""
+        return f"{self.target}, {self.users} users"
+
+
+@dataclass(frozen=True)
+class Length:
+    """How long windows are: give one of them."""
+
+    seconds: float | None
+    """By the clock."""
+    requests: int | None
+    """By the requests of a window that targets are compared in."""
+
+    def plan(self, item: Item, users: int, workload: WorkloadSpec) -> LoadPlan:
+        """The window of an item; `users` are those of the windows that targets are compared in.
+
+        By requests: one user gets half as many, a crowd as many as it needs.
+        """
+        requests = self.requests
+        if requests is not None:
+            share = requests if item.users >= users else requests // 2
+            requests = max(LEAST_PER_USER * item.users, share)
+        return LoadPlan(
+            mix=item.mix,
+            users=item.users,
+            seconds=self.seconds,
+            requests=requests,
+            warm_up=1 if requests is not None else 2,
+            workload=workload,
+        )
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One try of the tuning."""
+
+    peer: Peer
+    """Whose."""
+    settings: PeerSettings
+    """What it was started with."""
+    per_second: float
+    """Answers per second."""
+    failed: int
+    """Requests that failed."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values for JSON."""
+        return {**asdict(self), "peer": self.peer.value}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a comparison gave."""
+
+    windows: tuple[Window, ...]
+    """Of all targets, each with its turn, in the order in which they were measured."""
+    paths: tuple[Mapping[str, Any], ...]
+    """Of each turn: `turn`, `critical_path_ms`, `hops`, `stages_ms`, `path`, and
+    `cpu_s_per_request`."""
+
+    @property
+    def turn_paths(self) -> tuple[TurnPath, ...]:
+        """The paths as the goals want them."""
+        return tuple(
+            TurnPath(each["turn"], each["critical_path_ms"], each["hops"]) for each in self.paths
+        )
+
+
+def items_of(field: Field, users: int) -> tuple[Item, ...]:
+    """What a turn measures: every target at `users`, and what the goals ask of Organ-Seg alone."""
+    items = [Item(name, users) for name in field.contenders if name != ORGAN_SEG_SESSION]
+    items.append(Item(ORGAN_SEG, 1))
+    if field.path is not None:
+        items.append(Item(PATH, 1))
+    if ORGAN_SEG_SESSION in field.contenders:
+        items.append(Item(ORGAN_SEG_SESSION, 1, Mix.SESSIONS))
+    items.append(Item(ORGAN_SEG, CROWDS * users))
+    return tuple(dict.fromkeys(items))
+
+
+def compare(
+    field: Field,
+    users: int,
+    turns: int,
+    length: Length,
+    workload: WorkloadSpec,
+    told: Told = lambda _: None,
+) -> Measured:
+    """Measures every item once a turn, another one first each time.
+
+    Raises `OrganSegError` where a window as a whole fails; failed requests are in the windows.
+    """
+    windows: list[Window] = []
+    paths: list[Mapping[str, Any]] = []
+    for turn, item in in_turns(items_of(field, users), turns):
+        told(f"turn {turn + 1}: {item}")
+        plan = length.plan(item, users, workload)
+        if item.target == PATH:
+            assert field.path is not None
+            found = field.path.path(plan)
+            path_ms = sum(found["stages_ms"][name] for name in found["path"])
+            paths.append(
+                {
+                    "turn": turn,
+                    "critical_path_ms": path_ms,
+                    "hops": len(found["path"]),
+                    "stages_ms": found["stages_ms"],
+                    "path": found["path"],
+                    "cpu_s_per_request": found["cpu_s_per_request"],
+                }
+            )
+        else:
+            window = field.contenders[item.target].window(plan, lambda _: None)
+            windows.append(replace(window, turn=turn))
+    return Measured(tuple(windows), tuple(paths))
+
+
+def estimate_s(
+    field: Field, items: Sequence[Item], users: int, length: Length, workload: WorkloadSpec
+) -> float:
+    """About how many seconds a turn of windows by requests takes.
+
+    The graphs answer two requests in process for it; a server takes about as long for each, since
+    users that ask at once share the same cores.
+    """
+    if field.path is None:
+        probe = field.contenders[ORGAN_SEG]
+        plan = LoadPlan(mix=Mix.DISTINCT, requests=2, warm_up=1, workload=workload)
+        window = probe.window(plan, lambda _: None)
+        each_s = window.seconds / max(1, window.answered)
+    else:
+        plan = LoadPlan(mix=Mix.DISTINCT, requests=2, warm_up=1, workload=workload)
+        each_s = max(field.path.path(plan)["seconds"])
+    total = 0
+    for item in items:
+        plan = length.plan(item, users, workload)
+        total += (plan.requests or 0) + (plan.warm_up + 1) * item.users
+    return total * each_s
+
+
+def is_short(window: Window) -> bool:
+    """Whether a window held too few requests to mean much."""
+    return window.answered < LEAST_PER_USER * window.users
+
+
+def tune(
+    release: Path,
+    checkpoint: Path | None,
+    peers: Sequence[Peer],
+    cores: int,
+    users: int,
+    length: Length,
+    workload: WorkloadSpec,
+    told: Told = lambda _: None,
+) -> list[Trial]:
+    """Tries every setting of each peer's grid in a window of its own, alone on the machine."""
+    trials = []
+    for peer in peers:
+        for settings in grid(peer, cores):
+            told(f"{peer.value}: {settings}")
+            with PeerProcess(PeerOrder(peer, release, checkpoint, settings)) as process:
+                plan = length.plan(Item(peer.value, users), users, workload)
+                window = contender_of(process).window(plan, lambda _: None)
+            trials.append(Trial(peer, settings, window.per_second, window.failed))
+    return trials
+
+
+def best(trials: Sequence[Trial], peer: Peer) -> PeerSettings:
+    """The settings with the most answers per second; one that failed requests is not taken."""
+    own = [trial for trial in trials if trial.peer is peer]
+    sound = [trial for trial in own if not trial.failed] or own
+    return max(sound, key=lambda trial: trial.per_second).settings
