@@ -18,7 +18,9 @@ from benchmarks import (
     perf_input,
     report_command,
     scoreboard_command,
+    second_opinion_command,
     shared_memory_command,
+    soak_command,
     stages_command,
     volume_command,
     volume_memory_command,
@@ -30,6 +32,8 @@ _SUBCOMMANDS: tuple[ModuleType, ...] = (
     engines_command,
     perf_input,
     perf_analyzer_command,
+    second_opinion_command,
+    soak_command,
     gpu_command,
     load_command,
     load_worker_command,
@@ -55,6 +59,10 @@ examples:
       asks by 1 to 32 users at once, then at rising rates (docs/benchmarks.md)
   python -m benchmarks all --release build/releases/tiny --out build/benchmarks/tiny
       runs every part of the load tests, then writes report.html beside the records
+  python -m benchmarks second-opinion --release build/releases/tiny
+      the same users by locust and by perf_analyzer, by turns
+  python -m benchmarks memory-soak --release build/releases/tiny --requests 10000
+      the server's memory over thousands of mixed requests
   python -m benchmarks gpu --preset llava-med-7b --out docs/results/gpu
       times everything that the GPU of this machine can do (docs/gpu.md)
   python -m benchmarks volume --url localhost:8001 --json docs/results/volume/speed.json

@@ -66,8 +66,8 @@ def serving(
     server_options = ServerOptions(grpc_port=0, http_port=0, metrics_port=0)
     with EmbeddedServer(release / MODELS_FOLDER, server_options, probe=EnsembleProbe()) as server:
         address = server.grpc_address
-        known = {"address": "embedded", "release": about, **_preset(address)}
-        yield Served(address, known, server.process_group, server.metrics_url)
+        known_here: dict[str, Any] = {"address": "embedded", "release": about, **_preset(address)}
+        yield Served(address, known_here, server.process_group, server.metrics_url)
 
 
 @contextmanager
