@@ -91,6 +91,7 @@ def _spread(goal: Goal) -> str:
 
 def _memory(records: PresetRecords) -> MemoryGrowth | None:
     soak = records.latest(Kind.MEMORY_SOAK)
-    if soak is None:
+    if soak is None or soak.document["full"] is None:
         return None
-    return MemoryGrowth(float(soak.document["full_mib"]), float(soak.document["end_mib"]))
+    full, end = soak.document["full"], soak.document["end"]
+    return MemoryGrowth(float(full["memory_mib"]), float(end["memory_mib"]))

@@ -1,4 +1,4 @@
-"""One request at a time: its stages in process and through Triton, and further questions."""
+"""One request at a time: its stages in process and through Triton, and the overhead per hop."""
 
 from __future__ import annotations
 
@@ -6,18 +6,13 @@ from collections.abc import Iterator
 
 from matplotlib.figure import Figure
 
-from benchmarks.load.window import Latency, Loop, Mix
 from benchmarks.report.blocks import Block, Plot, Table, Text
-from benchmarks.report.plots import Line, Panel, line_panels, stacked_bars
+from benchmarks.report.plots import stacked_bars
 from benchmarks.report.records import Document, Kind, PresetRecords
-from benchmarks.report.sweeps import LoadLevel, Sweep, sweeps_of
 from benchmarks.report.wording import (
     MISSING,
     counted,
-    load_of,
     milliseconds,
-    peer_of,
-    ratio,
     whole,
 )
 
@@ -54,7 +49,8 @@ def hop_blocks(records: PresetRecords) -> Iterator[Block]:
         if alone:
             inside = {name: (value, 0.0) for name, value in alone["stages_ms"].items()}
             panels = {"in process": inside, **panels}
-        return stacked_bars(panels, ("compute", "queue"), "ms of a request")
+        longest = max(sum(parts) for bars in panels.values() for parts in bars.values())
+        return stacked_bars(panels, ("compute", "queue"), "ms of a request", 1.05 * longest)
 
     yield Plot(
         "Stages of one request",
@@ -82,56 +78,6 @@ def hop_blocks(records: PresetRecords) -> Iterator[Block]:
     )
 
 
-def follow_up_blocks(records: PresetRecords) -> Iterator[Block]:
-    """First questions and further ones of sessions; nothing where none were asked."""
-    sweeps = [
-        sweep
-        for sweep in sweeps_of((*records.load_windows(), *records.peer_windows()))
-        if sweep.mix is Mix.SESSIONS
-        and any(level.value(_is_told) is not None for level in sweep.levels)
-    ]
-    if not sweeps:
-        return
-    yield Text(
-        "In the mix of sessions every user opens an image, asks several questions about it, and "
-        "opens the next: the first question carries the image, further ones a handle."
-    )
-    shown = sweeps[0]
-
-    def draw() -> Figure:
-        lines = tuple(
-            Line(
-                name,
-                tuple((lv.load, value) for lv in shown.levels if (value := _p50(lv, of))),
-            )
-            for name, of in (("first", "first_latency"), ("further", "follow_up_latency"))
-        )
-        panel = Panel("", "p50, ms", lines, is_logarithmic=True)
-        x_label = "users" if shown.loop is Loop.CLOSED else "requests due per second"
-        return line_panels([panel], x_label)
-
-    yield Plot(
-        "First question and further ones",
-        "Two lines: the median latency of first questions about an image and of further ones, on a "
-        "logarithmic scale; the table below holds the same numbers.",
-        draw,
-    )
-    yield Table(
-        "Latency of sessions in ms",
-        (
-            "target",
-            "load",
-            "first p50",
-            "first p95",
-            "further p50",
-            "further p95",
-            "further to first, p50",
-        ),
-        tuple(_session_row(sweep, level) for sweep in sweeps for level in sweep.levels),
-        text_columns=2,
-    )
-
-
 def _stage_row(stage: Document, alone: Document, path: list[str]) -> tuple[str, ...]:
     compute_ms = stage["compute_ms"]
     alone_ms = alone.get("stages_ms", {}).get(stage["name"])
@@ -144,32 +90,3 @@ def _stage_row(stage: Document, alone: Document, path: list[str]) -> tuple[str, 
         milliseconds(stage["in_server_ms"]),
         "●" if stage["name"] in path else "",
     )
-
-
-def _session_row(sweep: Sweep, level: LoadLevel) -> tuple[str, ...]:
-    first, further = _p50(level, "first_latency"), _p50(level, "follow_up_latency")
-    return (
-        peer_of(sweep.target),
-        load_of(sweep.loop, level.load),
-        milliseconds(first),
-        milliseconds(_of(level, "first_latency", "p95_ms")),
-        milliseconds(further),
-        milliseconds(_of(level, "follow_up_latency", "p95_ms")),
-        ratio(further / first if first and further else None),
-    )
-
-
-def _is_told(window: object) -> float | None:
-    return None if getattr(window, "first_latency", None) is None else 1.0
-
-
-def _p50(level: LoadLevel, which: str) -> float | None:
-    return _of(level, which, "p50_ms")
-
-
-def _of(level: LoadLevel, which: str, of: str) -> float | None:
-    def value(window: object) -> float | None:
-        latency: Latency | None = getattr(window, which)
-        return None if latency is None else float(getattr(latency, of))
-
-    return level.value(value)

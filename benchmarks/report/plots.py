@@ -17,6 +17,7 @@ from benchmarks.report.svg import INK, MARKERS, MUTED, SERIES, new_figure
 _BAR_HEIGHT_INCHES = 0.3
 _FRAME_INCHES = 0.9
 _MOST_TICKS = 7
+_MOST_MARKERS = 24
 # Of the second and further parts of a stacked bar: told apart without colours.
 _HATCHES = ("", "////", "....")
 _RING: dict[str, Any] = {
@@ -36,7 +37,9 @@ class Line:
     points: tuple[tuple[float, float], ...]
     """Load and value, from the lowest load to the highest."""
     marked: float | None = None
-    """The load at which a ring is drawn: the knee."""
+    """The load at which a ring is drawn."""
+    mark: str = "knee"
+    """What the ring means."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ def stacked_bars(
         panels: by title, then by the name of the bar, from the top one down.
         parts: what the parts of every bar are.
         x_label: quantity and unit.
-        longest: where every axis ends; where its longest bar does if None.
+        longest: where every axis ends; None for a little behind its longest bar.
     """
     names = list(dict.fromkeys(name for bars in panels.values() for name in bars))
     figure = new_figure(
@@ -122,6 +125,8 @@ def stacked_bars(
             handles[place : place + 1] = [drawn[0]]
         if longest is not None:
             axes.set_xlim(0, longest)
+        else:
+            axes.set_xlim(0, 1.05 * max((sum(bar) for bar in bars.values()), default=1.0) or 1.0)
     if len(parts) > 1:
         figure.legend(handles, parts, loc="outside upper right", ncols=len(parts), fontsize=8)
     return figure
@@ -171,7 +176,15 @@ def _draw(axes: Axes, line: Line, place: int) -> None:
     marker = MARKERS[place % len(MARKERS)]
     loads = [load for load, _ in line.points]
     values = [value for _, value in line.points]
-    axes.plot(loads, values, color=color, marker=marker, markersize=4.5, label=line.name)
+    is_dense = len(loads) > _MOST_MARKERS
+    axes.plot(
+        loads,
+        values,
+        color=color,
+        marker="" if is_dense else marker,
+        markersize=4.5,
+        label=line.name,
+    )
     for load, value in line.points:
         if load == line.marked:
             axes.plot(load, value, label="_", **_RING, markeredgecolor=color)
@@ -179,9 +192,10 @@ def _draw(axes: Axes, line: Line, place: int) -> None:
 
 def _add_legend(axes: Axes, panel: Panel) -> None:
     handles, labels = axes.get_legend_handles_labels()
-    if any(line.marked is not None for line in panel.lines):
+    marks = dict.fromkeys(line.mark for line in panel.lines if line.marked is not None)
+    for mark in marks:
         handles.append(Line2D([], [], **_RING, markeredgecolor=INK))
-        labels.append("knee")
+        labels.append(mark)
     if len(handles) > 1:
         axes.legend(handles, labels, fontsize=8)
 

@@ -88,15 +88,14 @@ def _read(path: Path) -> Record:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         run = document.get("run", document)
-        preset = document.get("preset") or document["server"]["preset"]
-        record = Record(_kind(document), str(preset), run, document)
+        record = Record(_kind(document), _preset(document), run, document)
         for wanted in ("made", "commit", "machine", "packages"):
             run[wanted]
     except OSError as error:
         raise RecordError(
             f"wanted a record, {path.name!r} cannot be read ({error.strerror}): name other files"
         ) from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:
         kinds = ", ".join(kind.value for kind in Kind)
         raise RecordError(
             f"wanted the record of a load test ({kinds}), {path.name!r} is another "
@@ -106,5 +105,14 @@ def _read(path: Path) -> Record:
 
 
 def _kind(document: Document) -> Kind:
-    # A comparison with peers is known by its turns.
-    return Kind.PEERS if "turns" in document else Kind(document["benchmark"])
+    # Two of the commands do not name themselves.
+    if "turns" in document and "paths" in document:
+        return Kind.PEERS
+    if "servers" in document and "rows" in document:
+        return Kind.FOLLOW_UP
+    return Kind(document["benchmark"])
+
+
+def _preset(document: Document) -> str:
+    servers = [document.get("server"), *document.get("servers", {}).values()]
+    return str(document.get("preset") or next(filter(None, servers))["preset"])

@@ -13,17 +13,27 @@ from benchmarks.report.cost_sections import (
     machine_blocks,
     not_measured_blocks,
 )
+from benchmarks.report.follow_up_section import follow_up_blocks
 from benchmarks.report.goals_section import goals_blocks
-from benchmarks.report.hop_sections import follow_up_blocks, hop_blocks
+from benchmarks.report.hop_sections import hop_blocks
 from benchmarks.report.load_sections import load_blocks
 from benchmarks.report.peer_sections import peer_blocks
 from benchmarks.report.records import Document, Kind, PresetRecords
 from benchmarks.report.stage_sections import batch_blocks, stage_blocks
 from benchmarks.report.sweeps import Sweep, sweeps_of
+from benchmarks.report.trust_sections import memory_blocks, second_opinion_blocks
 from benchmarks.report.wording import commit
 
 _LOAD = "python -m benchmarks load --release build/releases/{preset} --json load.json"
 _STAGES = "python -m benchmarks stages --release build/releases/{preset} --json stages.json"
+_FOLLOW_UP = (
+    "python -m benchmarks follow-up --release build/releases/{preset} --json follow-up.json"
+)
+_SECOND_OPINION = (
+    "python -m benchmarks second-opinion --release build/releases/{preset} "
+    "--json second-opinion.json"
+)
+_SOAK = "python -m benchmarks memory-soak --release build/releases/{preset} --json memory-soak.json"
 _PEERS = "python -m benchmarks peers --release build/releases/{preset} --json peers.json"
 
 
@@ -57,12 +67,14 @@ _PARTS = (
     _Part("Rising users", _swept(lambda sweeps: load_blocks(sweeps, Loop.CLOSED)), _LOAD),
     _Part("Rising rate", _swept(lambda sweeps: load_blocks(sweeps, Loop.OPEN)), _LOAD),
     _Part("Peers", peer_blocks, _PEERS),
-    _Part("Follow-up questions", follow_up_blocks, _LOAD),
+    _Part("Follow-up questions", follow_up_blocks, _FOLLOW_UP),
     _Part("One request, stage by stage", hop_blocks, _STAGES),
     _Part("Latency by stage", _swept(stage_blocks), _LOAD),
     _Part("Mean batch", _swept(batch_blocks), _LOAD),
     _Part("What was kept", _swept(cache_blocks), _LOAD),
     _Part("Processor and memory", _swept(machine_blocks), _LOAD),
+    _Part("Second opinion", second_opinion_blocks, _SECOND_OPINION),
+    _Part("Memory over a long time", memory_blocks, _SOAK),
     _Part("Errors", _errors, _LOAD),
 )
 
@@ -123,5 +135,7 @@ def _record_blocks(presets: Sequence[PresetRecords]) -> Iterator[Block]:
 
 
 def _release(document: Document) -> str:
-    release = document.get("release") or document.get("server", {}).get("release")
-    return str(release["created"]) if release else "on another server"
+    for known in (document, document.get("server"), *document.get("servers", {}).values()):
+        if known and known.get("release"):
+            return str(known["release"]["created"])
+    return "on another server"

@@ -182,6 +182,76 @@ def peers_record(write, peer_windows) -> Path:
 
 
 @pytest.fixture
+def follow_up_record(write) -> Path:
+    server = {"preset": "tiny", "address": "embedded", "release": {"created": "today"}}
+    return write(
+        "follow-up",
+        **RUN,
+        server=None,
+        servers={"reuse": server, "direct": server},
+        images=30,
+        rows=[
+            {"image_features": "reuse", "first_ms": 111.5, "follow_up_ms": 31.25, "ratio": 0.28},
+            {"image_features": "direct", "first_ms": 104.5, "follow_up_ms": 103.25, "ratio": 0.99},
+        ],
+    )
+
+
+@pytest.fixture
+def second_opinion_record(write) -> Path:
+    levels = [
+        {
+            "users": users,
+            "locust": {"per_second": rate, "p50_ms": 1000 * users / rate},
+            "perf_analyzer": {"per_second": 0.95 * rate, "p50_ms": 1010 * users / rate},
+            "rate_difference": 0.05,
+            "latency_difference": 0.0123,
+            "is_within_knee": users < 8,
+            "agrees": True,
+        }
+        for users, rate in ((1, 9.75), (2, 15.5), (8, 18.25))
+    ]
+    return write("second-opinion", benchmark="second-opinion", levels=levels, agree=True)
+
+
+@pytest.fixture
+def soak_record(write) -> Path:
+    def sample(requests: int, memory: float) -> dict:
+        kept = {"hits": 1, "misses": 2, "bytes": 5_242_880, "evictions": requests // 100}
+        return {"requests": requests, "memory_mib": memory, "kept": {"llava_med": kept}}
+
+    samples = [sample(100 * n, 1300 + 100 * min(n, 10) / 10 + n % 3) for n in range(1, 101)]
+    return write(
+        "memory-soak",
+        benchmark="memory-soak",
+        requests=10_000,
+        users=4,
+        asked={"distinct": 4_001, "bad": 499},
+        errors={},
+        full=samples[10],
+        end=samples[-1],
+        ratio=1.0111,
+        goal=1.03,
+        samples=samples,
+    )
+
+
+@pytest.fixture
+def every_record(
+    load_record, peers_record, stages_record, follow_up_record, second_opinion_record, soak_record
+) -> list[Path]:
+    """One of each kind, all of one making."""
+    return [
+        load_record,
+        peers_record,
+        stages_record,
+        follow_up_record,
+        second_opinion_record,
+        soak_record,
+    ]
+
+
+@pytest.fixture
 def stages_record(write) -> Path:
     def stage(name: str, milliseconds: float) -> dict:
         return {

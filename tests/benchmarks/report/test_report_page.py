@@ -5,7 +5,7 @@ from __future__ import annotations
 from benchmarks.__main__ import main
 
 
-def test_x(load_record, peers_record, stages_record, tmp_path):
+def test_x(every_record, tmp_path):
     out = tmp_path / "out"
-    records = map(str, (load_record, peers_record, stages_record))
+    records = map(str, every_record)
     assert main(["report", "--records", *records, "--out", str(out)]) == 0
