@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from benchmarks import (
+    all_command,
     engines_command,
     follow_up_command,
     gpu_command,
@@ -16,6 +17,8 @@ from benchmarks import (
     peers_command,
     perf_analyzer_command,
     perf_input,
+    report_command,
+    scoreboard_command,
     second_opinion_command,
     shared_memory_command,
     soak_command,
@@ -40,6 +43,9 @@ _SUBCOMMANDS: tuple[ModuleType, ...] = (
     shared_memory_command,
     follow_up_command,
     peers_command,
+    all_command,
+    report_command,
+    scoreboard_command,
 )
 """Each has `add_command(commands)`, whose parser sets `run`: arguments to exit status."""
 
@@ -53,6 +59,8 @@ examples:
       drives a running server with NVIDIA's perf_analyzer, from one user to four
   python -m benchmarks load --release build/releases/tiny --mixes distinct --json load.json
       asks by 1 to 32 users at once, then at rising rates (docs/benchmarks.md)
+  python -m benchmarks all --release build/releases/tiny --out build/benchmarks/tiny
+      runs every part of the load tests, then writes report.html beside the records
   python -m benchmarks second-opinion --release build/releases/tiny
       the same users by locust and by perf_analyzer, by turns
   python -m benchmarks memory-soak --release build/releases/tiny --requests 10000

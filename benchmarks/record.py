@@ -70,9 +70,14 @@ def describe_machine() -> dict[str, Any]:
 
 def write_record(path: Path, record: Mapping[str, Any]) -> None:
     """Writes a record as JSON, making its folder; raises `RecordError` where that fails."""
+    write_text(path, json.dumps(record, indent=2) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file, making its folder; raises `RecordError` where that fails."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise RecordError(
             f"wanted to write {path.name!r}, the system says {error.strerror}: name another file"

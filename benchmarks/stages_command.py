@@ -14,6 +14,12 @@ from benchmarks.options import add_workload_options, count
 from benchmarks.record import describe_run, write_record
 from benchmarks.served import add_server_options, served
 from benchmarks.stages import time_stages
+from benchmarks.stages_in_process import (
+    Comparison,
+    comparison_record,
+    comparison_table,
+    time_in_process,
+)
 from benchmarks.stages_report import stages_record, stages_table
 from benchmarks.workload import Question, make_workload
 
@@ -21,6 +27,8 @@ _DESCRIPTION = """\
 Ask a server one question after another and print, as a Markdown table, the milliseconds that
 every stage took by Triton's own statistics, the latency at the client, the critical path, and
 the overhead per hop: (mean end to end − compute on the critical path) / stages on that path.
+With --release the same requests are answered once more in process, without a server, and stand
+beside what Triton made of them.
 """
 
 
@@ -61,6 +69,10 @@ def run(options: argparse.Namespace) -> int:
     )
     with served(options.release, options.url) as (address, server):
         timings = time_stages(address, warm_up, timed, _with_progress)
+    comparison = None
+    if options.release:
+        path, answered = time_in_process(options.release, warm_up, timed, _with_progress)
+        comparison = Comparison(path, answered, timings)
     workload = replace(workload, questions=timed)
     machine = about["machine"]
     origin = (
@@ -70,11 +82,12 @@ def run(options: argparse.Namespace) -> int:
         else f"Preset `{server['preset']}` on the server at {options.url}."
     )
     print(stages_table(timings, workload, origin))
+    if comparison:
+        print(f"\n{comparison_table(comparison)}")
     if options.json:
-        write_record(
-            options.json,
-            stages_record(timings, workload, len(warm_up), {**about, "server": server}),
-        )
+        record = stages_record(timings, workload, len(warm_up), {**about, "server": server})
+        record["in_process"] = comparison_record(comparison) if comparison else None
+        write_record(options.json, record)
     return 1 if timings.errors else 0
 
 

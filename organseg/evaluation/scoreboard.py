@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from organseg.evaluation.marked_block import MarkedBlock
+
 _ROOT = Path(__file__).resolve().parents[2]
 RESULTS = _ROOT / "docs" / "results"
 """Where the records lie, one folder for each evaluation."""
@@ -60,22 +62,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--check", action="store_true", help="change nothing, fail if out of date")
     options = parser.parse_args(arguments)
-    text = README.read_text(encoding="utf-8")
-    before, found, rest = text.partition(_BEGIN)
-    old, closed, after = rest.partition(_END)
-    if not found or not closed:
-        print(f"wanted the marks {_BEGIN} and {_END} in README.md: put them in", file=sys.stderr)
-        return 1
     if not any(RESULTS.glob("*/evaluation.json")):
         print(f"wanted records in {RESULTS.name}/, found none: run make evaluate", file=sys.stderr)
         return 1
-    new = f"\n{render(RESULTS)}\n"
-    if options.check:
-        if old != new:
-            print("README.md's scoreboard is out of date: run make scoreboard", file=sys.stderr)
-        return int(old != new)
-    README.write_text(before + _BEGIN + new + _END + after, encoding="utf-8")
-    return 0
+    block = MarkedBlock(README, _BEGIN, _END, remedy="make scoreboard")
+    return (block.check if options.check else block.write)(render(RESULTS))
 
 
 def render(results: Path) -> str:
