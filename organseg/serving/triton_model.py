@@ -21,10 +21,11 @@ from organseg.contract import (
     preset_by_name,
     session_limits_in,
 )
+from organseg.contract.deployed_config import cores_in
 from organseg.errors import ContractError, InvalidInputError, OrganSegError, SessionLostError
 from organseg.serving.engine_choice import engines_for
 from organseg.serving.stage import Arrays, ServedModel, Stage, StageContext, StageRequest
-from organseg.serving.threads import engine_threads
+from organseg.serving.threads import engine_threads, keep_to_cores
 
 
 def triton_model(stage_class: type[Stage]) -> type[Any]:
@@ -35,7 +36,9 @@ def triton_model(stage_class: type[Stage]) -> type[Any]:
 
         def initialize(self, args: dict[str, str]) -> None:
             """Loads the stage from its version folder."""
-            self.stage = stage_class(read_context(args))
+            context = read_context(args)
+            keep_to_cores(context.cores)
+            self.stage = stage_class(context)
 
         def execute(self, requests: list[Any]) -> list[Any]:
             """Answers the requests that Triton joined, each with its own response."""
@@ -88,6 +91,7 @@ def read_context(args: dict[str, str]) -> StageContext:
         device=f"cuda:{args['model_instance_device_id']}" if on_gpu else "cpu",
         language_model=language_model_in(parameters),
         loading=loading_in(parameters),
+        cores=cores_in(parameters),
         kept_bytes=kept_bytes_in(parameters),
         sessions=session_limits_in(parameters),
     )
