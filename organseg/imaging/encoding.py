@@ -47,9 +47,11 @@ def encode_png(pixels: NDArray[np.uint8]) -> bytes:
 
 
 def encode_sample() -> bytes:
-    """A small grey ramp as PNG, for where any image will do.
+    """A small grey ramp under fresh noise as PNG, for where any image will do.
 
-    It is not constant, so that no stage takes its way round blank images.
+    It is not constant, so that no stage takes its way round blank images; and it is another one
+    each time, so that no server answers from what it kept of the last.
     """
     side = np.arange(_SAMPLE_SIDE)
-    return encode_png(np.add.outer(side, side).astype(np.uint8))
+    noise = np.random.default_rng().integers(0, 128, (_SAMPLE_SIDE, _SAMPLE_SIDE))
+    return encode_png((np.add.outer(side, side) + noise).astype(np.uint8))

@@ -36,6 +36,31 @@ class PromptTokens:
     """Position of the first image token, the same in every prompt."""
 
 
+@dataclass(frozen=True)
+class PromptTails:
+    """One batch of what stands behind the part that all prompts share."""
+
+    token_ids: Tensor
+    """int64 [B, T], padded on the right; T is a bucket's."""
+    lengths: Tensor
+    """int64 [B], tokens of each tail without padding."""
+
+
+SHORTEST_BUCKET = 8
+"""Tokens of the shortest length that tails are padded to; each further one is twice as long."""
+
+
+def bucket_length(longest: int, room: int) -> int:
+    """The length that tails are padded to: 8, 16, 32, … and at most what there is room for.
+
+    So the shapes that an engine meets are few, whatever is asked, and memory is reused.
+    """
+    length = SHORTEST_BUCKET
+    while length < longest:
+        length *= 2
+    return min(length, room)
+
+
 class PromptBuilder:
     """Turns questions into token ids; holds the tokens of the fixed part."""
 
@@ -80,6 +105,19 @@ class PromptBuilder:
             token_ids=torch.tensor(padded, dtype=torch.long),
             lengths=torch.tensor([len(row) for row in rows], dtype=torch.long),
             image_start=self.image_start,
+        )
+
+    def build_tails(self, questions: Sequence[str]) -> PromptTails:
+        """What follows the prefix in the prompts of a batch, padded to one of few lengths.
+
+        Raises `QuestionError` where a question is too long.
+        """
+        rows = [self._question_ids(question) for question in questions]
+        length = bucket_length(max(map(len, rows)), self._max_tokens - len(self.prefix))
+        padded = [row + (0,) * (length - len(row)) for row in rows]
+        return PromptTails(
+            token_ids=torch.tensor(padded, dtype=torch.long),
+            lengths=torch.tensor([len(row) for row in rows], dtype=torch.long),
         )
 
     def text_ids(self, text: str) -> tuple[int, ...]:

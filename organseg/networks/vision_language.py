@@ -82,12 +82,12 @@ class VisionLanguage(nn.Module):
         """The last layer's states of tokens that follow those already known.
 
         Args:
-            token_ids: int64 [1, T], image tokens included.
+            token_ids: int64 [B, T], image tokens included.
             known: keys and values of what came before; those of these tokens are added.
-            vlm_pixels: uint8 [1, V, V] grey levels where the image is among the tokens.
+            vlm_pixels: uint8 [B, V, V] grey levels where the images are among the tokens.
 
         Returns:
-            float [1, T, D].
+            float [B, T, D].
         """
         hidden: Tensor = self._model()(
             input_ids=token_ids,

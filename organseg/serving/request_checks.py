@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from organseg.contract import CONTRACT_PARAMETER, CONTRACT_VERSION, Model
-from organseg.errors import ContractError, InvalidInputError
+from organseg.errors import ContractError, InvalidInputError, SessionLostError
 from organseg.serving.stage import StageRequest
 
 
@@ -39,3 +39,11 @@ def require_shapes(model: Model, request: StageRequest) -> None:
                 f"wanted {tensor.name} of shape [{shape}], got {list(came.shape)}: one request is "
                 "one image and one question; send several requests, the server batches them"
             )
+
+
+def session_lost() -> SessionLostError:
+    """What is answered where a question comes without an image, and the image is not known."""
+    return SessionLostError(
+        "wanted the image of a session, it is not known here any more (expired, evicted, or the "
+        "server was restarted): send the image again"
+    )

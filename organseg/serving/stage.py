@@ -24,6 +24,7 @@ from organseg.contract import (
     SessionLimits,
     model_of,
 )
+from organseg.serving.kept import KeptCounts
 
 Arrays = dict[str, npt.NDArray[Any]]
 """Tensors by name, each with the batch axis in front."""
@@ -81,6 +82,10 @@ class ServedModel(ABC):
         self.context = context
         self.model: Model = model_of(context.preset, self.name)
 
+    def kept(self) -> KeptCounts | None:
+        """What it keeps between requests and how that went; none where it keeps nothing."""
+        return None
+
 
 class Stage(ServedModel):
     """One model of the flow."""
@@ -102,29 +107,50 @@ class RequestStage(Stage):
         """The outputs of one request."""
 
 
-class BatchStage(Stage):
-    """A stage that gains from joining requests along the batch axis."""
+class JoiningStage(Stage):
+    """A stage that gains from working on several requests at once."""
 
     def run(self, requests: Sequence[StageRequest]) -> list[Arrays | Exception]:
         """Answers all at once; if that fails, one by one, so that only the bad ones fail."""
         try:
-            return list(self._run_joined(requests))
+            return list(self.run_joined(requests))
         except Exception as error:
             if len(requests) == 1:
                 return [error]
             return [answer for request in requests for answer in self.run([request])]
 
     @abstractmethod
+    def run_joined(self, requests: Sequence[StageRequest]) -> list[Arrays]:
+        """The outputs of each request; raises if any of them is bad."""
+
+
+class BatchStage(JoiningStage):
+    """A stage that joins requests along the batch axis."""
+
+    @abstractmethod
     def infer(self, inputs: Arrays) -> Arrays:
         """The outputs of one joined batch."""
 
-    def _run_joined(self, requests: Sequence[StageRequest]) -> list[Arrays]:
+    def run_joined(self, requests: Sequence[StageRequest]) -> list[Arrays]:
+        """Joins, infers and takes apart."""
         names = [tensor.name for tensor in self.model.inputs]
         joined = {name: np.concatenate([r.inputs[name] for r in requests]) for name in names}
         outputs = self.infer(joined)
         ends = np.cumsum([request.batch_size for request in requests])[:-1]
         parts = {name: np.split(array, ends) for name, array in outputs.items()}
         return [{name: parts[name][index] for name in outputs} for index in range(len(requests))]
+
+
+class LaterStage(ServedModel):
+    """A stage of the flow that takes a request now and answers it when it can, in any order."""
+
+    @abstractmethod
+    def begin(self, request: StageRequest, respond: Callable[[Arrays | Exception], None]) -> None:
+        """Takes a request; `respond` is called once, from whatever thread, now or later."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Takes no more; what has begun may still be answered."""
 
 
 class StreamStage(ServedModel):

@@ -26,6 +26,7 @@ from organseg.errors import ContractError, InvalidInputError, OrganSegError, Ses
 from organseg.serving.engine_choice import engines_for
 from organseg.serving.stage import Arrays, ServedModel, Stage, StageContext, StageRequest
 from organseg.serving.threads import engine_threads, keep_to_cores
+from organseg.serving.triton_metrics import KeptMetrics
 
 
 def triton_model(stage_class: type[Stage]) -> type[Any]:
@@ -39,12 +40,14 @@ def triton_model(stage_class: type[Stage]) -> type[Any]:
             context = read_context(args)
             keep_to_cores(context.cores)
             self.stage = stage_class(context)
+            self.metrics = KeptMetrics(self.stage)
 
         def execute(self, requests: list[Any]) -> list[Any]:
             """Answers the requests that Triton joined, each with its own response."""
             read = [read_request(self.stage, request) for request in requests]
             good = [request for request in read if isinstance(request, StageRequest)]
             answers = iter(self.stage.run(good) if good else [])
+            self.metrics.publish()
             return [
                 _respond(
                     self.stage,
@@ -150,8 +153,13 @@ def output_tensors(stage: ServedModel, answer: Arrays) -> list[Any]:
     for tensor in stage.model.outputs:
         if tensor.name not in answer:
             continue
-        array = np.ascontiguousarray(answer[tensor.name], dtype=tensor.dtype.numpy)
-        tensors.append(pb_utils.Tensor(tensor.name, array))
+        value: Any = answer[tensor.name]
+        if isinstance(value, np.ndarray):
+            array = np.ascontiguousarray(value, dtype=tensor.dtype.numpy)
+            tensors.append(pb_utils.Tensor(tensor.name, array))
+        else:
+            # On a GPU: it is handed over there.
+            tensors.append(pb_utils.Tensor.from_dlpack(tensor.name, value))
     return tensors
 
 

@@ -11,7 +11,7 @@ from organseg.serving.stage import Arrays, RequestStage, StageRequest
 
 
 class PreprocessStage(RequestStage):
-    """Checks and prepares one image and one question."""
+    """Checks and prepares one image and, where one came, its question."""
 
     name = "preprocess"
 
@@ -20,9 +20,10 @@ class PreprocessStage(RequestStage):
         require_contract(request)
         require_shapes(self.model, request)
         window = request.inputs.get(names.WINDOW)
+        query = request.inputs.get(names.QUERY)
         prepared = prepare(
             request.inputs[names.IMAGE].item(),
-            request.inputs[names.QUERY].item(),
+            None if query is None else query.item(),
             None if window is None else (float(window[0, 0]), float(window[0, 1])),
             self.context.preset,
         )
@@ -33,4 +34,5 @@ class PreprocessStage(RequestStage):
             names.IMAGE_SIZE_HW: prepared.image_size_hw[np.newaxis],
             names.IMAGE_ORIENTATION: prepared.image_orientation[np.newaxis],
             names.IMAGE_IS_BLANK: prepared.image_is_blank[np.newaxis],
+            names.IMAGE_KEY: prepared.image_key[np.newaxis],
         }

@@ -1,0 +1,127 @@
+"""Puts a stage that answers later behind Triton's Python backend, with the way to other models.
+
+The counterpart of `triton_model` for stages that wait for others: `execute` takes requests and
+returns at once, each request is answered through its own sender, from whatever thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from organseg.contract import model_of
+from organseg.serving.stage import Arrays, LaterStage, StageContext, StageRequest
+from organseg.serving.triton_metrics import KeptMetrics
+from organseg.serving.triton_model import (
+    error_response,
+    output_tensors,
+    read_context,
+    read_request,
+)
+
+
+def triton_later(
+    stage_class: Callable[[StageContext, Callable[[str, Arrays], dict[str, Any]]], LaterStage],
+) -> type[Any]:
+    """The class `TritonPythonModel` that Triton looks for, around one stage that answers later."""
+
+    class TritonPythonModel:
+        """Triton's entry point to the stage."""
+
+        def initialize(self, args: dict[str, str]) -> None:
+            """Prepares the stage."""
+            context = read_context(args)
+            self.stage = stage_class(context, partial(_ask_model, context))
+            self.metrics = KeptMetrics(self.stage)
+
+        def execute(self, requests: list[Any]) -> None:
+            """Takes requests; one that cannot be taken is answered with its error."""
+            for request in requests:
+                _begin(self.stage, self.metrics, request)
+
+        def finalize(self) -> None:
+            """Ends the stage."""
+            self.stage.close()
+
+    return TritonPythonModel
+
+
+class _Refused(Exception):
+    """Another model answered with an error, which is passed on as it came."""
+
+    def __init__(self, error: Any) -> None:
+        super().__init__()
+        self.error = error
+
+
+def _begin(stage: LaterStage, metrics: KeptMetrics, request: Any) -> None:
+    sender = request.get_response_sender()
+
+    def respond(answer: Arrays | Exception) -> None:
+        _send(stage, sender, answer)
+        # Behind the answer, which need not wait for it.
+        metrics.publish()
+
+    try:
+        read = read_request(stage, request)
+        if not isinstance(read, StageRequest):
+            raise read
+        stage.begin(read, respond)
+    except Exception as error:
+        respond(error)
+
+
+def _send(stage: LaterStage, sender: Any, answer: Arrays | Exception) -> None:
+    import triton_python_backend_utils as pb_utils
+
+    final = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
+    if not isinstance(answer, Exception):
+        try:
+            tensors = output_tensors(stage, answer)
+            sender.send(pb_utils.InferenceResponse(output_tensors=tensors), flags=final)
+            return
+        except Exception as failure:
+            answer = failure
+    if isinstance(answer, _Refused):
+        sender.send(pb_utils.InferenceResponse(error=answer.error), flags=final)
+    else:
+        sender.send(error_response(stage, answer), flags=final)
+
+
+def _ask_model(context: StageContext, name: str, inputs: Arrays) -> dict[str, Any]:
+    """The outputs of another model: numpy arrays, or torch tensors that stayed on the GPU."""
+    import triton_python_backend_utils as pb_utils
+
+    outputs = [tensor.name for tensor in model_of(context.preset, name).outputs]
+    device, _, index = context.device.partition(":")
+    memory = pb_utils.TRITONSERVER_MEMORY_CPU
+    if device == "cuda":
+        memory = pb_utils.TRITONSERVER_MEMORY_GPU
+    response = pb_utils.InferenceRequest(
+        model_name=name,
+        inputs=[pb_utils.Tensor(key, np.ascontiguousarray(value)) for key, value in inputs.items()],
+        requested_output_names=outputs,
+        preferred_memory=pb_utils.PreferredMemory(memory, int(index or 0)),
+    ).exec()
+    if response.has_error():
+        raise _Refused(response.error())
+    return {
+        output: _own_copy(pb_utils.get_output_tensor_by_name(response, output))
+        for output in outputs
+    }
+
+
+def _own_copy(tensor: Any) -> Any:
+    """A tensor's values in this process's own memory; what Triton handed over is given back."""
+    if tensor.is_cpu():
+        return np.array(tensor.as_numpy())
+    # torch is here only where there is a GPU to keep things on.
+    import torch
+
+    copy = torch.utils.dlpack.from_dlpack(tensor.to_dlpack()).clone()
+    # Another process will read it, on a stream of its own.
+    torch.cuda.synchronize(copy.device)
+    return copy
