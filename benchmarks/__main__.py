@@ -14,6 +14,7 @@ from benchmarks import (
     perf_input,
     shared_memory_command,
     stages_command,
+    tune_command,
     volume_command,
     volume_memory_command,
 )
@@ -28,6 +29,7 @@ _SUBCOMMANDS: tuple[ModuleType, ...] = (
     volume_command,
     volume_memory_command,
     shared_memory_command,
+    tune_command,
 )
 """Each has `add_command(commands)`, whose parser sets `run`: arguments to exit status."""
 
@@ -47,6 +49,8 @@ examples:
       the client's memory for scans of growing length; needs no server
   python -m benchmarks shared-memory --release build/releases/tiny
       asks about images of rising size, with and without shared memory
+  python -m benchmarks tune --release build/releases/tiny --out deployment.json
+      threads, instances, batching and cores that serve this machine best (docs/deployment-table.md)
 """
 
 

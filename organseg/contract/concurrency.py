@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from itertools import combinations
 from typing import Any
 
-from organseg.contract.deployed_config import choices_in, stage_configs
+from organseg.contract.deployed_config import choices_in
 from organseg.contract.models import FEATURES_NAME
 from organseg.contract.pbtxt import parse_config
 
@@ -20,7 +20,9 @@ _CALLS = {FEATURES_NAME: "image_encoder"}
 
 def threads_of_a_request(configs: Mapping[str, str]) -> int:
     """The most threads that one request has at work at once, on any way through a release."""
-    return max(_widest(parse_config(text), configs) for text in configs.values())
+    messages = [parse_config(text) for text in configs.values()]
+    threads = {name: choice.threads or 1 for name, choice in choices_in(configs).items()}
+    return max(_widest(message, threads) for message in messages)
 
 
 def threads_in_all(configs: Mapping[str, str]) -> int:
@@ -30,21 +32,14 @@ def threads_in_all(configs: Mapping[str, str]) -> int:
     )
 
 
-def _widest(ensemble: Any, configs: Mapping[str, str]) -> int:
-    steps = list(ensemble.ensemble_scheduling.step)
-    waits = _waits(steps)
-    choices = choices_in({name: configs[name] for name in stage_configs(configs)})
-    threads = {
-        step.model_name: choices[_CALLS.get(step.model_name, step.model_name)].threads or 1
-        for step in steps
-    }
-    apart = [set(pair) for pair in combinations(waits, 2) if not _ordered(*pair, waits)]
-    groups = ([*group] for size in range(1, len(steps) + 1) for group in combinations(waits, size))
+def _widest(ensemble: Any, threads: Mapping[str, int]) -> int:
+    waits = _waits(list(ensemble.ensemble_scheduling.step))
+    groups = (group for size in range(1, len(waits) + 1) for group in combinations(waits, size))
     return max(
         (
-            sum(threads[name] for name in group)
+            sum(threads[_CALLS.get(name, name)] for name in group)
             for group in groups
-            if all({one, other} in apart for one, other in combinations(group, 2))
+            if not any(_ordered(one, other, waits) for one, other in combinations(group, 2))
         ),
         default=0,
     )
