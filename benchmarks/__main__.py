@@ -23,6 +23,7 @@ from benchmarks import (
     shared_memory_command,
     soak_command,
     stages_command,
+    tune_command,
     volume_command,
     volume_memory_command,
 )
@@ -46,6 +47,7 @@ _SUBCOMMANDS: tuple[ModuleType, ...] = (
     all_command,
     report_command,
     scoreboard_command,
+    tune_command,
 )
 """Each has `add_command(commands)`, whose parser sets `run`: arguments to exit status."""
 
@@ -77,6 +79,8 @@ examples:
       a second question about an image against the first
   python -m benchmarks peers --release build/releases/tiny --tune --json peers.json
       Organ-Seg beside FastAPI, LitServe and no server at all (docs/peers.md)
+  python -m benchmarks tune --release build/releases/tiny --out deployment.json
+      threads, instances, batching and cores that serve this machine best (docs/deployment-table.md)
 """
 
 

@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from export.language_model_options import add_options, chosen_language_model
 from export.source_options import add_source_options, read_parts
 from organseg.contract import PRESETS, Explanations, ImageFeatures, Platform, preset_by_name
+from organseg.contract.deployment_file import read_deployment
 from organseg.errors import OrganSegError, ReleaseError
 
 _EPILOG = """\
@@ -31,6 +32,8 @@ examples:
       --llava-med microsoft/llava-med-v1.5-mistral-7b --medsam medsam_vit_b.pth \\
       --adapter runs/flare22/checkpoint/adapter --heads runs/flare22/checkpoint --out DIR
       from parts that lie apart, or on the Hugging Face hub (docs/checkpoints.md)
+  python -m export --preset tiny --out build/releases/tuned --deployment deployment.json
+      deployed as a sweep on this machine found best (python -m benchmarks tune)
 
 Each step is kept by the hashes of what goes into it: an export that was stopped goes on where it
 was, and a second platform or precision does only what is new. Delete the folder to begin anew.
@@ -90,6 +93,14 @@ def main(arguments: list[str] | None = None) -> int:
         "request, saves a step, and has no sessions",
     )
     parser.add_argument(
+        "--deployment",
+        type=Path,
+        metavar="FILE",
+        help="what the machine that will serve changes in the deployment table: instances, "
+        "threads, batching and cores by stage, made by hand or by `python -m benchmarks tune` "
+        "(docs/deployment-table.md)",
+    )
+    parser.add_argument(
         "--accept-below-bar",
         action="store_true",
         help="release although graphs or answers differ too much; the manifest says so",
@@ -142,6 +153,8 @@ def _errno(error: OSError | SafetensorError) -> int | None:
 def _export(options: argparse.Namespace) -> None:
     from export.progress import Progress
 
+    # Read first: an export takes minutes.
+    deployment = read_deployment(options.deployment) if options.deployment else None
     progress = Progress()
     print(f"exporting {options.preset} for {options.platform}", file=sys.stderr)
     with progress.step("import torch and transformers"):
@@ -187,6 +200,7 @@ def _export(options: argparse.Namespace) -> None:
         sources=sources,
         explanations=Explanations(options.explanations),
         image_features=ImageFeatures(options.image_features),
+        deployment=deployment,
     )
     for name in dict.fromkeys(record.graph for record in records):
         worst = np.max([each.max_difference for each in records if each.graph == name])

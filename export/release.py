@@ -46,6 +46,8 @@ from organseg.contract import (
     served_models,
 )
 from organseg.contract.checker import check_graph
+from organseg.contract.deployed_config import deployed, require_platform
+from organseg.contract.deployment_file import Deployment, stages_document
 from organseg.contract.pbtxt import render_configs, warm_up_files
 from organseg.errors import ReleaseError
 from organseg.file_hash import file_sha256
@@ -78,6 +80,7 @@ def write_release(
     sources: Sequence[Mapping[str, Any]] = (),
     explanations: Explanations = Explanations.INCLUDE,
     image_features: ImageFeatures = ImageFeatures.REUSE,
+    deployment: Deployment | None = None,
 ) -> list[Parity]:
     """Exports a checkpoint as a release.
 
@@ -98,6 +101,7 @@ def write_release(
         sources: where the parts of the checkpoint came from, for the manifest.
         explanations: whether the model that writes answers out is part of it.
         image_features: whether what is computed of an image is kept for its next question.
+        deployment: what the machine that will serve changes in the deployment table.
 
     Returns:
         The comparisons of graphs with torch; they are in the manifest too.
@@ -106,11 +110,14 @@ def write_release(
         ReleaseError: `out` holds something already, a graph does not match torch, users would
             see a difference, or the platform does not run the precision.
         EngineError: TensorRT refuses a graph.
+        ContractError: the deployment does not fit the release.
     """
     if (platform is Platform.TENSORRT) != (target is not None):
         raise ValueError("wanted a target for the platform tensorrt, and for it alone")
     _require_place(out, replace=replace)
     _require_precision(platform, precision)
+    deployment = deployment or Deployment()
+    require_platform(deployment, platform.value)
     served = language_model or LanguageModel(default_weights(on_gpu=platform.has_gpu))
     out.parent.mkdir(parents=True, exist_ok=True)
     created = datetime.now(timezone.utc).isoformat(timespec="seconds")
@@ -120,7 +127,7 @@ def write_release(
         models = folder / MODELS_FOLDER
         with progress.step("write configs"):
             configs = render_configs(preset, platform, served, facts, explanations, image_features)
-            _write_configs(models, preset, platform, configs)
+            _write_configs(models, preset, platform, deployed(configs, deployment))
         if explanations is Explanations.INCLUDE:
             # Before the merge, which is in place.
             put_base_weights(
@@ -168,6 +175,7 @@ def write_release(
                 placement=served.placement.value,
                 explanations=explanations.value,
                 image_features=image_features.value,
+                deployment=stages_document(deployment.stages),
                 acceptance=asdict(accepted) if accepted else {},
                 below_bar=below_bar,
                 tools=tool_versions(),

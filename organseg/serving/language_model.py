@@ -13,6 +13,7 @@ from organseg.networks.placement import place_on_one, plan, spread, visible_gpus
 from organseg.networks.quantisation import working_type
 from organseg.networks.vision_language import VisionLanguage
 from organseg.serving.stage import StageContext
+from organseg.serving.threads import limit_torch_threads
 
 
 def load_language_model(
@@ -32,7 +33,7 @@ def load_language_model(
         CheckpointError: the model's files do not fit.
         EngineError: bitsandbytes is wanted and missing, or the GPUs cannot hold the model.
     """
-    torch.set_num_threads(context.threads)
+    limit_torch_threads(context.threads)
     chosen = context.language_model or LanguageModel(
         default_weights(on_gpu=context.device != "cpu")
     )

@@ -56,6 +56,8 @@ class Manifest:
     """Whether it can explain its answers: `include` or `leave-out`."""
     image_features: str
     """Whether what is computed of an image is kept for its next question: `reuse` or `direct`."""
+    deployment: Mapping[str, Any]
+    """What a deployment file changed in the deployment table, by stage; empty for nothing."""
     acceptance: Mapping[str, Any]
     """How answers compare with those of float32 torch; empty where they were not asked for."""
     below_bar: bool
@@ -84,6 +86,7 @@ def write_manifest(
     placement: str = "one",
     explanations: str = "leave-out",
     image_features: str = "direct",
+    deployment: Mapping[str, Any] | None = None,
     acceptance: Mapping[str, Any] | None = None,
     below_bar: bool = False,
     sources: Sequence[Mapping[str, Any]] = (),
@@ -106,6 +109,7 @@ def write_manifest(
         placement=placement,
         explanations=explanations,
         image_features=image_features,
+        deployment=dict(deployment or {}),
         acceptance=dict(acceptance or {}),
         below_bar=below_bar,
         tools=dict(sorted(tools.items())),
@@ -213,6 +217,7 @@ def _parse(document: object) -> Manifest:
     kinds: dict[str, type] = {
         "trained": bool,
         "below_bar": bool,
+        "deployment": dict,
         "acceptance": dict,
         "tools": dict,
         "parity": list,

@@ -49,6 +49,8 @@ class StageContext:
     """What may run its graph, best first; of no meaning for a stage without one."""
     loading: Loading = Loading.AT_START
     """When it reads its weights; of meaning where the deployment table has a choice."""
+    cores: tuple[int, ...] = ()
+    """The cores that its process keeps to; none for all."""
     kept_bytes: int = 0
     """The most that it keeps of images between questions, bytes."""
     sessions: SessionLimits | None = None

@@ -21,6 +21,7 @@ from organseg.contract import (
     preset_by_name,
     session_limits_in,
 )
+from organseg.contract.deployed_config import cores_in
 from organseg.errors import (
     ContractError,
     InvalidInputError,
@@ -31,7 +32,7 @@ from organseg.errors import (
 from organseg.serving.bounds import kept_bytes, session_limits
 from organseg.serving.engine_choice import engines_for
 from organseg.serving.stage import Arrays, ServedModel, Stage, StageContext, StageRequest
-from organseg.serving.threads import engine_threads
+from organseg.serving.threads import engine_threads, keep_to_cores
 from organseg.serving.triton_metrics import KeptMetrics
 
 
@@ -43,7 +44,9 @@ def triton_model(stage_class: type[Stage]) -> type[Any]:
 
         def initialize(self, args: dict[str, str]) -> None:
             """Loads the stage from its version folder."""
-            self.stage = stage_class(read_context(args))
+            context = read_context(args)
+            keep_to_cores(context.cores)
+            self.stage = stage_class(context)
             self.metrics = KeptMetrics(self.stage)
 
         def execute(self, requests: list[Any]) -> list[Any]:
@@ -98,6 +101,7 @@ def read_context(args: dict[str, str]) -> StageContext:
         device=f"cuda:{args['model_instance_device_id']}" if on_gpu else "cpu",
         language_model=language_model_in(parameters),
         loading=loading_in(parameters),
+        cores=cores_in(parameters),
         kept_bytes=kept_bytes(args["model_name"], kept_bytes_in(parameters)),
         sessions=session_limits(session_limits_in(parameters)),
     )

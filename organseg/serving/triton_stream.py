@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from organseg.serving.stage import StageRequest, StreamStage
+from organseg.serving.threads import keep_to_cores
 from organseg.serving.triton_model import (
     error_response,
     output_tensors,
@@ -25,7 +26,9 @@ def triton_stream(stage_class: type[StreamStage]) -> type[Any]:
 
         def initialize(self, args: dict[str, str]) -> None:
             """Prepares the model from its version folder."""
-            self.stage = stage_class(read_context(args))
+            context = read_context(args)
+            keep_to_cores(context.cores)
+            self.stage = stage_class(context)
 
         def execute(self, requests: list[Any]) -> None:
             """Answers one request after another; one that fails does so alone."""

@@ -29,6 +29,14 @@ _THREAD_VARIABLES = (
     "OPENBLAS_NUM_THREADS",
     "NUMEXPR_NUM_THREADS",
 )
+_QUIET = {
+    # Threads that wait for work sleep: one that spins takes the core from the one that has work.
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "KMP_BLOCKTIME": "0",
+    # numpy multiplies no large matrices here; a pool for every core in every stage would idle.
+    "OPENBLAS_NUM_THREADS": "1",
+}
+"""For stages that share few cores; what the user has set is left."""
 
 
 def server_command(
@@ -89,6 +97,8 @@ def server_environment(
     _prepend(environment, "LD_LIBRARY_PATH", libraries)
     # Everything that is served is in the release: nothing is looked up on a network.
     environment.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", HF_DATASETS_OFFLINE="1")
+    for variable, value in _QUIET.items():
+        environment.setdefault(variable, value)
     if options.threads is not None:
         variables = (THREADS_VARIABLE, *_THREAD_VARIABLES)
         environment.update(dict.fromkeys(variables, str(options.threads)))
