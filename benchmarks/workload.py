@@ -89,7 +89,7 @@ def make_workload(
     if not paths:
         source, paths = ImageSource.SAMPLES, sample_images(samples_folder)
     if paths:
-        originals = [_read(path) for path in paths]
+        originals = [read_image(path) for path in paths]
         pictures = [
             shifted(originals[index % len(originals)], index // len(originals))
             for index in range(count)
@@ -97,16 +97,22 @@ def make_workload(
     else:
         source = ImageSource.MADE_UP
         pictures = [made_up_picture(seed * 1_000_003 + index) for index in range(count)]
-    asked = list(texts)
-    if not asked:
-        asked = [question.text for question in load_questions(Split.HELD_OUT)]
-        random.Random(seed).shuffle(asked)
+    asked = question_texts(texts, seed)
     return Workload(
         tuple(
             Question(picture, asked[index % len(asked)]) for index, picture in enumerate(pictures)
         ),
         source,
     )
+
+
+def question_texts(texts: Sequence[str] = (), seed: int = 0) -> list[str]:
+    """`texts` in their order, or all held-out questions in the random order of `seed`."""
+    if texts:
+        return list(texts)
+    asked = [question.text for question in load_questions(Split.HELD_OUT)]
+    random.Random(seed).shuffle(asked)
+    return asked
 
 
 def sample_images(folder: Path) -> list[Path]:
@@ -164,7 +170,8 @@ def shifted(image: bytes, columns: int) -> bytes:
     return buffer.getvalue()
 
 
-def _read(path: Path) -> bytes:
+def read_image(path: Path) -> bytes:
+    """The bytes of an image file; raises `ImageError` where it cannot be read."""
     try:
         return path.read_bytes()
     except OSError as error:
