@@ -12,6 +12,7 @@ from benchmarks import (
     gpu_command,
     perf_analyzer_command,
     perf_input,
+    scaling_command,
     shared_memory_command,
     stages_command,
     volume_command,
@@ -28,6 +29,7 @@ _SUBCOMMANDS: tuple[ModuleType, ...] = (
     volume_command,
     volume_memory_command,
     shared_memory_command,
+    scaling_command,
 )
 """Each has `add_command(commands)`, whose parser sets `run`: arguments to exit status."""
 
@@ -47,6 +49,8 @@ examples:
       the client's memory for scans of growing length; needs no server
   python -m benchmarks shared-memory --release build/releases/tiny
       asks about images of rising size, with and without shared memory
+  python -m benchmarks scaling plan --stages stages.json --rate 50 --p95-ms 500
+      how many servers that wants, and what limits each (docs/scaling.md)
 """
 
 

@@ -40,7 +40,8 @@ class TargetSpec:
     kind: TargetKind
     """How it is asked."""
     address: str
-    """`HOST:PORT`."""
+    """`HOST:PORT`; for our own servers several with commas between, over which each user's
+    client spreads its requests."""
     name: str = ""
     """What records call it; the kind's own word if empty."""
     deadline_s: float = 120.0
@@ -103,7 +104,7 @@ def build_target(spec: TargetSpec) -> Target:
 
         return HttpTarget(spec.address, spec.deadline_s)
     client = OrganSegClient(
-        spec.address, deadline_s=spec.deadline_s, options=connection_options(spec)
+        spec.address.split(","), deadline_s=spec.deadline_s, options=connection_options(spec)
     )
     if spec.kind is TargetKind.ORGAN_SEG:
         target: Target = WholeRequests(client)

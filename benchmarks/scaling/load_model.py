@@ -19,6 +19,9 @@ class Stickiness(Enum):
     """To the server that has its image."""
     ANY = "any"
     """To any server, which may have to encode the image anew."""
+    SHARED = "shared"
+    """To any server, and all know what one has kept: nothing built here does this. It parts the
+    cost of uneven load from that of encoding anew."""
 
 
 class Placement(Enum):
@@ -81,6 +84,8 @@ class Outcome:
     """Requests under way, the mean over time."""
     batches: Mapping[str, float]
     """Mean batch of every stage."""
+    execution_ms: Mapping[str, float]
+    """Mean time of a batch in every stage, slowed down by the others on its pool."""
     busy: Mapping[Pool, float]
     """Share of each pool that was in use."""
 
@@ -96,6 +101,7 @@ def summarise_outcome(
     *,
     present: float,
     batches: Mapping[str, float],
+    execution_ms: Mapping[str, float],
     busy: Mapping[Pool, float],
 ) -> Outcome:
     """The outcome of answers (latency, moment, kept), which came within `elapsed_ms`."""
@@ -109,5 +115,6 @@ def summarise_outcome(
         hit_rate=sum(kept for _, _, kept in answers) / len(answers),
         present=present,
         batches=dict(batches),
+        execution_ms=dict(execution_ms),
         busy=dict(sorted(busy.items(), key=lambda item: item[0].value)),
     )

@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from benchmarks.scaling.flow import Flow, ModelError, Pool, Site, Stage
+from benchmarks.scaling.flow import Flow, ModelError, Site, Stage
 from benchmarks.scaling.load_model import Load, Outcome, Placement, Stickiness, summarise_outcome
 
 _AS_GOOD_AS_NOW_MS = 1e-9
@@ -42,6 +42,10 @@ class _Request:
     entered_ms: float = 0.0
 
 
+_Execution = tuple[float, int, int, int, float, tuple[_Request, ...]]
+"""Its end on the pool's clock, a number that parts equal ends, server, stage, its start, batch."""
+
+
 @dataclass(eq=False)
 class _SharedPool:
     """A pool of one machine under processor sharing."""
@@ -50,7 +54,7 @@ class _SharedPool:
     demand: float = 0.0
     clock: float = 0.0
     busy_ms: float = 0.0
-    ends: list[tuple[float, int, int, int, tuple[_Request, ...]]] = field(default_factory=list)
+    ends: list[_Execution] = field(default_factory=list)
 
     @property
     def speed(self) -> float:
@@ -107,9 +111,7 @@ class _Play:
         self._now = 0.0
         self._order = itertools.count()
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
-        self._executions = [0] * len(flow.stages)
-        self._executed = [0] * len(flow.stages)
-        self._present_ms = 0.0
+        self._forget()
         self._answers: list[tuple[float, float, bool]] = []
 
     def run(self, requests: int, warm_up: int) -> Outcome:
@@ -120,11 +122,8 @@ class _Play:
             self._later(self._until_arrival_ms(), self._arrive)
         while len(self._answers) < warm_up:
             self._step()
-        start_ms, self._present_ms = self._now, 0.0
-        self._executions = [0] * len(self._stages)
-        self._executed = [0] * len(self._stages)
-        for pool in self._all_pools:
-            pool.busy_ms = 0.0
+        start_ms = self._now
+        self._forget()
         while len(self._answers) < warm_up + requests:
             self._step()
         elapsed_ms = self._now - start_ms
@@ -132,18 +131,29 @@ class _Play:
             self._answers[warm_up:],
             elapsed_ms,
             present=self._present_ms / elapsed_ms,
-            batches={
-                stage.name: done / max(1, ran)
-                for stage, done, ran in zip(
-                    self._stages, self._executed, self._executions, strict=True
-                )
-            },
+            batches=self._per_stage(self._started, self._executions),
+            execution_ms=self._per_stage(self._execution_ms, self._ended),
             busy={
                 pool: sum(p.busy_ms for (_, kind), p in self._pools.items() if kind is pool)
                 / (elapsed_ms * self._site.machines * self._site.capacity(pool))
                 for pool in {kind for _, kind in self._pools}
             },
         )
+
+    def _forget(self) -> None:
+        """Begins to count anew."""
+        self._present_ms = 0.0
+        self._executions, self._started, self._ended, self._execution_ms = (
+            [0.0] * len(self._stages) for _ in range(4)
+        )
+        for pool in self._all_pools:
+            pool.busy_ms = 0.0
+
+    def _per_stage(self, sums: list[float], counts: list[float]) -> dict[str, float]:
+        return {
+            stage.name: total / max(1.0, number)
+            for stage, total, number in zip(self._stages, sums, counts, strict=True)
+        }
 
     # -- time ---------------------------------------------------------------------------------
 
@@ -162,14 +172,15 @@ class _Play:
         if until_timer <= until_end:
             heapq.heappop(self._timers)[2]()
         else:
-            _, _, server, place, batch = heapq.heappop(pool.ends)
+            _, _, server, place, began_ms, batch = heapq.heappop(pool.ends)
+            self._execution_ms[place] += self._now - began_ms
+            self._ended[place] += 1
             self._finish(pool, server, place, batch)
 
     # -- requests -----------------------------------------------------------------------------
 
     def _until_arrival_ms(self) -> float:
-        opening = self._load.sessions_per_ms
-        return self._random.expovariate(opening)
+        return self._random.expovariate(self._load.sessions_per_ms)
 
     def _arrive(self) -> None:
         self._later(self._until_arrival_ms(), self._arrive)
@@ -177,7 +188,8 @@ class _Play:
 
     def _ask(self, session: _Session) -> None:
         server = self._place(session)
-        kept = server in session.kept_at
+        shared = self._load.stickiness is Stickiness.SHARED
+        kept = server in session.kept_at or (shared and bool(session.kept_at))
         request = _Request(session, server, kept, self._now, self._before.copy())
         session.kept_at.add(server)
         self._under_way[server] += 1
@@ -212,9 +224,7 @@ class _Play:
                 return
             session = _Session(session.user)
         if load.think_ms > 0:
-            self._later(
-                self._random.expovariate(1 / load.think_ms), lambda: self._ask(session)
-            )
+            self._later(self._random.expovariate(1 / load.think_ms), lambda: self._ask(session))
         else:
             self._ask(session)
 
@@ -255,8 +265,8 @@ class _Play:
         pool = self._pools[server % self._site.machines, stage.pool]
         self._free[server][place] -= 1
         self._executions[place] += 1
-        self._executed[place] += len(batch)
-        end = (pool.clock + work_ms, next(self._order), server, place, batch)
+        self._started[place] += len(batch)
+        end = (pool.clock + work_ms, next(self._order), server, place, self._now, batch)
         heapq.heappush(pool.ends, end)
         pool.demand += stage.width
 
