@@ -20,6 +20,7 @@ from benchmarks import (
     report_command,
     scoreboard_command,
     second_opinion_command,
+    scaling_command,
     shared_memory_command,
     soak_command,
     stages_command,
@@ -48,6 +49,7 @@ _SUBCOMMANDS: tuple[ModuleType, ...] = (
     report_command,
     scoreboard_command,
     tune_command,
+    scaling_command,
 )
 """Each has `add_command(commands)`, whose parser sets `run`: arguments to exit status."""
 
@@ -81,6 +83,8 @@ examples:
       Organ-Seg beside FastAPI, LitServe and no server at all (docs/peers.md)
   python -m benchmarks tune --release build/releases/tiny --out deployment.json
       threads, instances, batching and cores that serve this machine best (docs/deployment-table.md)
+  python -m benchmarks scaling plan --stages stages.json --rate 50 --p95-ms 500
+      how many servers that wants, and what limits each (docs/scaling.md)
 """
 
 
