@@ -28,8 +28,6 @@ from organseg.contract import (
     FEATURES_NAME,
     SESSIONS_NAME,
     TINY,
-    ImageFeatures,
-    ensembles_of,
     models_of,
 )
 from organseg.errors import OrganSegError, ServerFaultError
@@ -138,7 +136,7 @@ def reckon(
         del counted[_ENCODER]
     times = {name: times_per_request(name, counters) for name, counters in counted.items()}
     latencies = summarise_latencies(milliseconds)
-    way = ImageFeatures.REUSE if reuses else ImageFeatures.DIRECT
+    walked = [model for model in models_of(TINY) if model.name in times]
     return StageTimings(
         answered=len(milliseconds),
         errors=errors,
@@ -146,7 +144,7 @@ def reckon(
         latencies=latencies,
         stages=tuple(times[name] for name in STAGES if name in times),
         ensemble=times[ENSEMBLE_NAME],
-        path=critical_path(times, ensembles_of(TINY, way)[0].stages, latencies.mean),
+        path=critical_path(times, walked, latencies.mean),
     )
 
 
@@ -167,11 +165,9 @@ def _ask(
 
 
 def _targets(counters: dict[str, Counters], more: int) -> dict[str, int]:
-    return {
-        name: counters.get(name, NO_COUNTS).requests + more
-        for name in (*STAGES, ENSEMBLE_NAME)
-        if name in counters
-    }
+    # Of images that are known, `image_features` does not ask the encoder.
+    certain = {*STAGES, ENSEMBLE_NAME} - ({_ENCODER} if FEATURES_NAME in counters else set())
+    return {name: counters[name].requests + more for name in certain if name in counters}
 
 
 def _others(times: dict[str, ModelTimes], answered: int, failed: int) -> int:
