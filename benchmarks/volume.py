@@ -11,10 +11,12 @@ Four ways, by turns, over the same scan and question:
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from benchmarks.statistics import NO_COUNTS, Counters, StatisticsReader
@@ -26,6 +28,10 @@ __all__ = ["VolumeSpeed", "time_volume"]
 DEADLINE_S = 120.0
 QUESTION = "Where is the liver?"
 _ENCODER = "image_encoder"
+_WINDOW_STEP = 1e-2
+"""HU: another key for a slice, and not a grey level's difference."""
+
+Window = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -61,26 +67,28 @@ def time_volume(
         scan = open_scan(scan_path)
         depth = scan.geometry.shape_zhw[0]
         window = scan.default_window()
-        ways: dict[str, tuple[int, Callable[[], None]]] = {
+        ways: dict[str, tuple[int, Callable[[float], None]]] = {
             "`segment(path, …)`, one after another": (
                 min(naive_slices, depth),
-                lambda: _by_path(client, scan_path, min(naive_slices, depth)),
+                partial(_by_path, client, scan_path, min(naive_slices, depth)),
             ),
             "`segment(scan, …)`, one after another": (
                 depth,
-                lambda: _by_scan(client, scan, window),
+                lambda shift: _by_scan(client, scan, _shifted(window, shift)),
             ),
         }
         for concurrency in concurrencies:
             ways[f"`segment_volume`, {concurrency} at once"] = (
                 depth,
-                lambda concurrency=concurrency: _whole(client, scan_path, concurrency),  # type: ignore[misc]
+                partial(_whole, client, scan_path, concurrency),
             )
-        _by_path(client, scan_path, 2)
+        _by_path(client, scan_path, 2, 0.0)
         measured: dict[str, list[tuple[float, Counters, Counters]]] = {way: [] for way in ways}
+        # Each time through a window of its own, however little: the server would know the slices.
+        shifts = (_WINDOW_STEP * number for number in itertools.count(1))
         for _ in range(turns):
             for way, (count, run) in ways.items():
-                measured[way].append(_measure(reader, count, run))
+                measured[way].append(_measure(reader, count, partial(run, next(shifts))))
         scan.close()
     return [_speed(way, ways[way][0], turns_of) for way, turns_of in measured.items()]
 
@@ -115,17 +123,28 @@ def _speed(way: str, slices: int, turns: list[tuple[float, Counters, Counters]])
     )
 
 
-def _by_path(client: OrganSegClient, path: Path, count: int) -> None:
+def _by_path(client: OrganSegClient, path: Path, count: int, shift: float) -> None:
+    # As a call with the path does it, with another window.
     for index in range(count):
-        client.segment(path, QUESTION, slice_index=index)
+        scan = open_scan(path)
+        window = _shifted(scan.default_window(), shift)
+        client.segment(scan, QUESTION, window=window, slice_index=index)
+        scan.close()
 
 
-def _by_scan(client: OrganSegClient, scan: Scan, window: tuple[float, float]) -> None:
+def _by_scan(client: OrganSegClient, scan: Scan, window: Window) -> None:
     for index in range(scan.geometry.shape_zhw[0]):
         client.segment(scan, QUESTION, window=window, slice_index=index)
 
 
-def _whole(client: OrganSegClient, path: Path, concurrency: int) -> None:
-    with client.segment_volume(path, QUESTION, concurrency=concurrency) as result:
+def _whole(client: OrganSegClient, path: Path, concurrency: int, shift: float) -> None:
+    scan = open_scan(path)
+    window = _shifted(scan.default_window(), shift)
+    with client.segment_volume(scan, QUESTION, window=window, concurrency=concurrency) as result:
         for failure in result.failures:
             raise failure.error
+    scan.close()
+
+
+def _shifted(window: Window, shift: float) -> Window:
+    return window[0], window[1] + shift

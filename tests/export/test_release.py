@@ -199,7 +199,7 @@ def test_a_graph_that_differs_from_torch_is_not_released(release: Path):
 
 @pytest.mark.parametrize("platform", [Platform.ONNXRUNTIME, Platform.TENSORRT])
 def test_native_platforms_get_no_python_file_for_their_graphs(tmp_path, platform):
-    _write_configs(tmp_path, TINY, platform)
+    _write_configs(tmp_path, TINY, platform, render_configs(TINY, platform))
     for model in served_models(TINY):
         has_python = (tmp_path / model.name / "1" / "model.py").exists()
         assert has_python is (model.kind is ModelKind.PYTHON)
