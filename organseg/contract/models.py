@@ -170,6 +170,15 @@ def models_of(preset: Preset) -> tuple[Model, ...]:
         (one,),
         "whether the states of image and fixed text are kept by the image's key",
     )
+    features_failure, states_failure = (
+        Tensor(
+            name,
+            DataType.BYTES,
+            (one,),
+            "empty, or what this branch of the flow has failed with: the other outputs are zeros",
+        )
+        for name in (names.FEATURES_FAILURE, names.STATES_FAILURE)
+    )
     handle = Tensor(
         names.HANDLE, DataType.BYTES, (one,), "a session's name, which nobody can guess"
     )
@@ -222,14 +231,14 @@ def models_of(preset: Preset) -> tuple[Model, ...]:
             FEATURES_NAME,
             ModelKind.PYTHON,
             (image_key, replace(sam_pixels, optional=True)),
-            (image_embeddings, features_kept),
+            (image_embeddings, features_kept, features_failure),
             "Keeps image embeddings by their key; asks `image_encoder` for those it has not.",
         ),
         Model(
             "llava_med",
             ModelKind.PYTHON,
             (image_key, question, replace(vlm_pixels, optional=True)),
-            (answer_state, patch_states, prefix_kept),
+            (answer_state, patch_states, prefix_kept, states_failure),
             "LLaVA-Med with merged LoRA, no text generated; knows an image again by its key.",
         ),
         Model(
@@ -264,6 +273,8 @@ def models_of(preset: Preset) -> tuple[Model, ...]:
                 verdicts,
                 image_size_hw,
                 image_orientation,
+                replace(features_failure, optional=True),
+                replace(states_failure, optional=True),
             ),
             (
                 Tensor(
@@ -311,6 +322,8 @@ def models_of(preset: Preset) -> tuple[Model, ...]:
                     image_is_blank,
                     features_kept,
                     prefix_kept,
+                    features_failure,
+                    states_failure,
                     handle,
                     query,
                 )

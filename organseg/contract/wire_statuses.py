@@ -73,8 +73,8 @@ WIRE_STATUSES: tuple[WireStatus, ...] = (
         "the session has ended, its image was evicted, or the server was restarted: open it again "
         "with the image, then ask again",
         Again.NEVER,
-        "in ensemble 'organ_seg_ask', SessionLostError: wanted an image that was opened here, it "
-        "is not known any more",
+        "in ensemble 'organ_seg_ask', SessionLostError: wanted the image of a session, it is not "
+        "known here any more",
     ),
     WireStatus(
         "UNIMPLEMENTED",

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from organseg.contract import model_of
+from organseg.serving.carried_failures import CarriedFailure, without_failure
 from organseg.serving.stage import Arrays, LaterStage, StageContext, StageRequest
 from organseg.serving.triton_metrics import KeptMetrics
 from organseg.serving.triton_model import (
@@ -49,14 +50,6 @@ def triton_later(
     return TritonPythonModel
 
 
-class _Refused(Exception):
-    """Another model answered with an error, which is passed on as it came."""
-
-    def __init__(self, error: Any) -> None:
-        super().__init__()
-        self.error = error
-
-
 def _begin(stage: LaterStage, metrics: KeptMetrics, request: Any) -> None:
     sender = request.get_response_sender()
 
@@ -80,15 +73,12 @@ def _send(stage: LaterStage, sender: Any, answer: Arrays | Exception) -> None:
     final = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
     if not isinstance(answer, Exception):
         try:
-            tensors = output_tensors(stage, answer)
+            tensors = output_tensors(stage, without_failure(stage.model, answer))
             sender.send(pb_utils.InferenceResponse(output_tensors=tensors), flags=final)
             return
         except Exception as failure:
             answer = failure
-    if isinstance(answer, _Refused):
-        sender.send(pb_utils.InferenceResponse(error=answer.error), flags=final)
-    else:
-        sender.send(error_response(stage, answer), flags=final)
+    sender.send(error_response(stage, answer), flags=final)
 
 
 def _ask_model(context: StageContext, name: str, inputs: Arrays) -> dict[str, Any]:
@@ -107,7 +97,9 @@ def _ask_model(context: StageContext, name: str, inputs: Arrays) -> dict[str, An
         preferred_memory=pb_utils.PreferredMemory(memory, int(index or 0)),
     ).exec()
     if response.has_error():
-        raise _Refused(response.error())
+        error = response.error()
+        # It is passed on as it came.
+        raise CarriedFailure(error.code().name, error.message())
     return {
         output: _own_copy(pb_utils.get_output_tensor_by_name(response, output))
         for output in outputs

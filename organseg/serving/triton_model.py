@@ -30,6 +30,12 @@ from organseg.errors import (
     SessionLostError,
 )
 from organseg.serving.bounds import kept_bytes, session_limits
+from organseg.serving.carried_failures import (
+    CarriedFailure,
+    failure_tensor,
+    in_place_of_an_answer,
+    without_failure,
+)
 from organseg.serving.engine_choice import engines_for
 from organseg.serving.stage import Arrays, ServedModel, Stage, StageContext, StageRequest
 from organseg.serving.threads import engine_threads, keep_to_cores
@@ -128,26 +134,42 @@ def _respond(stage: Stage, answer: Arrays | Exception) -> Any:
 
     if not isinstance(answer, Exception):
         try:
-            return pb_utils.InferenceResponse(output_tensors=output_tensors(stage, answer))
+            whole = without_failure(stage.model, answer)
+            return pb_utils.InferenceResponse(output_tensors=output_tensors(stage, whole))
         except Exception as failure:
             answer = failure
     return error_response(stage, answer)
 
 
 def error_response(stage: ServedModel, error: Exception) -> Any:
-    """The response that tells one request's client of its failure; ours are told to the log."""
+    """The response that tells one request's client of its failure; ours are told to the log.
+
+    Of a stage that works beside another it is an answer, by which the stage behind both fails.
+    """
     import triton_python_backend_utils as pb_utils
 
-    code = pb_utils.TritonError.INTERNAL
+    code, words = _told(stage, error)
+    if failure_tensor(stage.model):
+        answer = in_place_of_an_answer(stage.model, code, words)
+        return pb_utils.InferenceResponse(output_tensors=output_tensors(stage, answer))
+    triton_code = getattr(pb_utils.TritonError, code)
+    return pb_utils.InferenceResponse(error=pb_utils.TritonError(words, triton_code))
+
+
+def _told(stage: ServedModel, error: Exception) -> tuple[str, str]:
+    """Triton's name of an error's code, and what the client reads."""
+    import triton_python_backend_utils as pb_utils
+
+    if isinstance(error, CarriedFailure):
+        return error.code, error.words
     if isinstance(error, InvalidInputError | ContractError):
-        code = pb_utils.TritonError.INVALID_ARG
-    elif isinstance(error, SessionLostError):
-        code = pb_utils.TritonError.NOT_FOUND
-    elif isinstance(error, NotServedError):
-        code = pb_utils.TritonError.UNSUPPORTED
-    else:
-        pb_utils.Logger.log_error(f"{stage.name}: {_where(error)}")
-    return pb_utils.InferenceResponse(error=pb_utils.TritonError(error_text(error), code))
+        return "INVALID_ARG", error_text(error)
+    if isinstance(error, SessionLostError):
+        return "NOT_FOUND", error_text(error)
+    if isinstance(error, NotServedError):
+        return "UNSUPPORTED", error_text(error)
+    pb_utils.Logger.log_error(f"{stage.name}: {_where(error)}")
+    return "INTERNAL", error_text(error)
 
 
 def output_tensors(stage: ServedModel, answer: Arrays) -> list[Any]:

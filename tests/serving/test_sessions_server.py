@@ -194,16 +194,16 @@ def test_an_image_that_only_the_encoders_stage_has_forgotten_is_lost(triton):
     handle = open_session(triton, PICTURES[0])
     for picture in other_pictures(EMBEDDINGS, seed=1):
         open_session(triton, picture)
-    for _ in range(3):
+    # Often: a server that loses count of a failed branch's steps would crash.
+    for _ in range(40):
         assert_lost(triton, handle)
-    # Nobody waits for a branch that has failed.
     assert_same(whole(triton, PICTURES[0], QUESTION), ask(triton, handle))
 
 
 def test_an_image_that_only_the_language_models_stage_has_forgotten_is_lost(triton):
     handle = open_session(triton, PICTURES[1])
     reload(triton, "llava_med")
-    for _ in range(3):
+    for _ in range(40):
         assert_lost(triton, handle)
     again = open_session(triton, PICTURES[1])
     assert_same(ask(triton, again), whole(triton, PICTURES[1], QUESTION))
@@ -232,31 +232,18 @@ def test_sessions_end_with_their_lifetime_and_with_the_stages_process(triton):
     reload(triton, SESSIONS_NAME, {LIFETIME_PARAMETER: "0.0001"})
     assert_lost(triton, handle)
     assert_lost(triton, open_session(triton, PICTURES[2]))
-    reload(triton, SESSIONS_NAME)
+    reload(triton, SESSIONS_NAME, {LIFETIME_PARAMETER: "1800"})
     opened = infer(triton, tritonclient.grpc, ENCODE_NAME, {"IMAGE": PICTURES[2]})
     assert opened.as_numpy("LIFETIME_S").tolist() == [[1800]]
     ask(triton, opened.as_numpy("HANDLE").item())
 
 
-@pytest.mark.parametrize("model", [FEATURES_NAME, "llava_med"])
-def test_where_a_stage_has_no_room_for_one_image_no_session_is_opened(triton, model):
-    config = triton.get_model_config(model, as_json=True)["config"]["parameters"]
-    room = config[KEPT_BYTES_PARAMETER]["string_value"]
-    reload(triton, model, {KEPT_BYTES_PARAMETER: "1000"})
-    with pytest.raises(InferenceServerException, match="with the image each time") as refused:
-        open_session(triton, PICTURES[0])
-    assert refused.value.status() == "StatusCode.UNIMPLEMENTED"
-    assert f"ORGANSEG_KEPT_MIB_{model.upper()}" in refused.value.message()
-    whole(triton, PICTURES[0], QUESTION)
-    reload(triton, model, {KEPT_BYTES_PARAMETER: room})
-
-
 def test_HTTP_says_404_of_a_lost_session(server):
+    asked = {"HANDLE": b"guess", "QUERY": QUESTION.encode()}
     with (
         tritonclient.http.InferenceServerClient(server.http_address) as http,
         pytest.raises(InferenceServerException, match="SessionLostError") as lost,
     ):
-        asked = {"HANDLE": b"guess", "QUERY": QUESTION.encode()}
         infer(http, tritonclient.http, ASK_NAME, asked, ("VERDICTS",))
     assert lost.value.status() == "404"
 
@@ -271,16 +258,16 @@ def test_bad_questions_images_and_halves_of_a_request_are_told_apart(triton):
         infer(triton, tritonclient.grpc, SESSIONS_NAME, {"HANDLE": handle}, ("question",))
     with pytest.raises(InferenceServerException, match="QUERY"):
         infer(triton, tritonclient.grpc, ASK_NAME, {"HANDLE": handle})
+    tensor = tritonclient.grpc.InferInput("IMAGE", [1, 1], "BYTES")
+    tensor.set_data_from_numpy(np.array([[PICTURES[0]]], dtype=object))
     with pytest.raises(InferenceServerException, match="ContractError"):
-        tensor = tritonclient.grpc.InferInput("IMAGE", [1, 1], "BYTES")
-        tensor.set_data_from_numpy(np.array([[PICTURES[0]]], dtype=object))
         triton.infer(ENCODE_NAME, [tensor], parameters={CONTRACT_PARAMETER: "other"})
     ask(triton, handle)
 
 
 def test_the_servers_metrics_count_sessions(server, triton):
     def number(name: str) -> float:
-        with urllib.request.urlopen(f"http://{server.metrics_address}/metrics") as page:
+        with urllib.request.urlopen(server.metrics_url) as page:
             text = page.read().decode()
         found = re.search(rf'^{name}{{stage="sessions"}} (\S+)$', text, re.MULTILINE)
         assert found, name
@@ -304,3 +291,14 @@ def test_no_handle_is_in_the_log_however_much_is_written_there(triton, log_file)
     written = log_file.read_text(encoding="utf-8", errors="replace")
     assert ASK_NAME in written
     assert handle.decode() not in written
+
+
+def test_where_a_stage_has_no_room_for_one_image_no_session_is_opened(triton):
+    # The last test: the bounds stay. Of two stages without room, the first is named.
+    for model in ("llava_med", FEATURES_NAME):
+        reload(triton, model, {KEPT_BYTES_PARAMETER: "1000"})
+        with pytest.raises(InferenceServerException, match="with the image each time") as refused:
+            open_session(triton, PICTURES[0])
+        assert refused.value.status() == "StatusCode.UNIMPLEMENTED"
+        assert f"ORGANSEG_KEPT_MIB_{model.upper()}" in refused.value.message()
+    assert whole(triton, PICTURES[0], QUESTION)["VERDICTS"].tolist() == [b"segmented"]

@@ -33,6 +33,8 @@ def opening(**changed: np.ndarray) -> Arrays:
         "image_is_blank": np.array([[False]]),
         "features_kept": np.array([[True]]),
         "prefix_kept": np.array([[True]]),
+        "features_failure": np.array([[b""]], dtype=np.object_),
+        "states_failure": np.array([[b""]], dtype=np.object_),
         **changed,
     }
 
@@ -113,7 +115,7 @@ def test_a_config_without_limits_is_refused():
     ids=["nothing", "handle alone", "question alone", "half an opening", "both"],
 )
 def test_a_request_that_neither_opens_nor_asks_is_told_what_either_takes(inputs):
-    with pytest.raises(InvalidInputError, match="wanted HANDLE, QUERY to ask, or features_kept"):
+    with pytest.raises(InvalidInputError, match="wanted HANDLE, QUERY to ask, or features_failure"):
         stage().answer(StageRequest(inputs))
 
 

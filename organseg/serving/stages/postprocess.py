@@ -7,6 +7,7 @@ import numpy as np
 from organseg.contract import names
 from organseg.imaging.orientation import DisplayOrientation
 from organseg.imaging.postprocess import assemble_answer
+from organseg.serving.carried_failures import raise_carried
 from organseg.serving.stage import Arrays, RequestStage, StageRequest
 
 
@@ -16,8 +17,9 @@ class PostprocessStage(RequestStage):
     name = "postprocess"
 
     def answer(self, request: StageRequest) -> Arrays:
-        """The answer to one request."""
+        """The answer to one request; raises what a branch before has failed with."""
         inputs = request.inputs
+        raise_carried(inputs)
         height, width = (int(side) for side in inputs[names.IMAGE_SIZE_HW][0])
         answer = assemble_answer(
             inputs[names.LOW_RES_MASKS][0],

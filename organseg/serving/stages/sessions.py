@@ -10,6 +10,7 @@ from organseg.contract import ASK_NAME, ENCODE_NAME, ENSEMBLE_NAME, SESSIONS_NAM
 from organseg.errors import ContractError, InvalidInputError, NotServedError
 from organseg.questions import read_question
 from organseg.serving.bounds import HANDLES_VARIABLE, KEPT_VARIABLE, LIFETIME_VARIABLE
+from organseg.serving.carried_failures import FAILURES, raise_carried
 from organseg.serving.request_checks import require_contract, require_shapes, session_lost
 from organseg.serving.sessions import SessionCounts, SessionTable
 from organseg.serving.stage import Arrays, RequestStage, StageContext, StageRequest
@@ -25,7 +26,7 @@ _KNOWN = (
 _KEPT_BY = {names.FEATURES_KEPT: "image_features", names.PREFIX_KEPT: "llava_med"}
 """What says that a stage keeps the image, and which stage."""
 
-_OPENING = frozenset((*_KNOWN, *_KEPT_BY))
+_OPENING = frozenset((*_KNOWN, *_KEPT_BY, *FAILURES))
 _ASKING = frozenset((names.HANDLE, names.QUERY))
 
 
@@ -70,6 +71,7 @@ class SessionsStage(RequestStage):
         raise _neither(came)
 
     def _open(self, inputs: Arrays) -> Arrays:
+        raise_carried(inputs)
         if self._table is None:
             raise NotServedError(
                 "wanted a session, this server was started without: ask "
