@@ -7,13 +7,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from client_fakes import FakeTransport
+from client_fakes import Calls, FakeTransport
+from scenarios import IMAGE
 
 from organseg.contract import ASK_NAME, ENCODE_NAME
 from organseg.errors import ServerFaultError, SessionLostError
 from organseg_client import InferenceRequest, InferenceResponse
 
 LIFETIME_S = 600.0
+FIRST, SECOND = "server-0:8001", "server-1:8001"
 
 _NUMBERS = itertools.count()
 
@@ -67,3 +69,8 @@ class KeepingTransport(FakeTransport):
     def asked(self) -> list[str]:
         """The models of the requests, in their order."""
         return [request.model_name for request in self.requests]
+
+
+def opened(calls: Calls, **options: Any) -> Any:
+    """The calls of an image that the client has opened."""
+    return calls.on(calls.call("open", IMAGE, **options))
