@@ -33,7 +33,6 @@ _SUBCOMMANDS: tuple[ModuleType, ...] = (
     soak_command,
     gpu_command,
     load_command,
-    load_worker_command,
     volume_command,
     volume_memory_command,
     shared_memory_command,

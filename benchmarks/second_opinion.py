@@ -1,4 +1,4 @@
-"""The same users twice, by locust and by `perf_analyzer`: do they measure the same?
+"""The same users twice, by locust and by `perf_analyzer`, and whether both measure the same.
 
 Both send the same images and questions to the same server, by turns, so that what else the
 machine does hits both. They are compared by the median over the turns of what each measured, up
