@@ -11,7 +11,6 @@ from benchmarks import (
     engines_command,
     gpu_command,
     load_command,
-    load_worker_command,
     peers_command,
     perf_analyzer_command,
     perf_input,
