@@ -13,7 +13,6 @@ from benchmarks import (
     follow_up_command,
     gpu_command,
     load_command,
-    load_worker_command,
     peers_command,
     perf_analyzer_command,
     perf_input,

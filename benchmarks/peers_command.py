@@ -88,8 +88,6 @@ def run(options: argparse.Namespace) -> int:
     from benchmarks.peers.settings import Peer, default_settings
     from organseg.serving.manifest import verify_release
 
-    # Without it the stopped peers would outlive this process.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     about = describe_run()
     manifest = verify_release(options.release)
     if options.preset not in (None, manifest.preset):
@@ -130,7 +128,7 @@ def run(options: argparse.Namespace) -> int:
             write_record(options.json, record)
 
     print("Starting Organ-Seg and its peers …", file=sys.stderr, flush=True)
-    with open_field(options.release, checkpoint, settings) as field:
+    with _sigterm_unwinds(), open_field(options.release, checkpoint, settings) as field:
         items = _announced(field, options, length, workload)
         with _bar(len(items) * options.turns) as told:
             measured = compare(field, options.users, options.turns, length, workload, told, keep)
@@ -151,7 +149,7 @@ def _tune(
 
     tries = sum(len(grid(peer, cores)) for peer in peers)
     print(f"Tuning: {tries} settings, each in a window of its own.", file=sys.stderr)
-    with _bar(tries) as told:
+    with _sigterm_unwinds(), _bar(tries) as told:
         return tune(
             options.release, checkpoint, peers, cores, options.users, length, workload, told
         )
@@ -171,6 +169,16 @@ def _announced(
         flush=True,
     )
     return items
+
+
+@contextmanager
+def _sigterm_unwinds() -> Iterator[None]:
+    """Lets SIGTERM leave the block as an exception: a stopped peer would outlive this process."""
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
