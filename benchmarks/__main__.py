@@ -10,9 +10,13 @@ from types import ModuleType
 from benchmarks import (
     engines_command,
     gpu_command,
+    load_command,
+    load_worker_command,
     perf_analyzer_command,
     perf_input,
+    second_opinion_command,
     shared_memory_command,
+    soak_command,
     stages_command,
     tune_command,
     volume_command,
@@ -25,7 +29,11 @@ _SUBCOMMANDS: tuple[ModuleType, ...] = (
     engines_command,
     perf_input,
     perf_analyzer_command,
+    second_opinion_command,
+    soak_command,
     gpu_command,
+    load_command,
+    load_worker_command,
     volume_command,
     volume_memory_command,
     shared_memory_command,
@@ -41,6 +49,12 @@ examples:
       runs every graph in every CPU engine, by turns, and serves the preset
   python -m benchmarks perf-analyzer --url localhost:8001 --concurrency 1:4:1
       drives a running server with NVIDIA's perf_analyzer, from one user to four
+  python -m benchmarks load --release build/releases/tiny --mixes distinct --json load.json
+      asks by 1 to 32 users at once, then at rising rates (docs/benchmarks.md)
+  python -m benchmarks second-opinion --release build/releases/tiny
+      the same users by locust and by perf_analyzer, by turns
+  python -m benchmarks memory-soak --release build/releases/tiny --requests 10000
+      the server's memory over thousands of mixed requests
   python -m benchmarks gpu --preset llava-med-7b --out docs/results/gpu
       times everything that the GPU of this machine can do (docs/gpu.md)
   python -m benchmarks volume --url localhost:8001 --json docs/results/volume/speed.json

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 
 
@@ -11,6 +12,17 @@ def count(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"wanted a whole number of 1 or more, got {text!r}")
     return int(text)
+
+
+def positive(text: str) -> float:
+    """A finite number above 0; raises `argparse.ArgumentTypeError` for another."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not (math.isfinite(number) and number > 0):
+        raise argparse.ArgumentTypeError(f"wanted a number above 0, got {text!r}")
+    return number
 
 
 def concurrency_range(text: str) -> str:
@@ -29,6 +41,11 @@ def add_workload_options(parser: argparse.ArgumentParser, *, requests: int, doc:
     parser.add_argument(
         "--requests", type=count, default=requests, metavar="N", help=f"{doc} (default: {requests})"
     )
+    add_input_options(parser)
+
+
+def add_input_options(parser: argparse.ArgumentParser) -> None:
+    """Adds `--images`, `--questions` and `--seed`: what is sent, however often."""
     parser.add_argument(
         "--images",
         type=Path,

@@ -6,13 +6,14 @@ import argparse
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from organseg.contract import ENSEMBLE_NAME
 from organseg.serving.embedded import EmbeddedServer, EnsembleProbe, ServerOptions
 from organseg.serving.manifest import MODELS_FOLDER, verify_release
-from organseg_client import GrpcTransport
+from organseg_client import ConnectionOptions, GrpcTransport
 
 _DEADLINE_S = 120.0
 
@@ -29,15 +30,32 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
     server.add_argument("--url", metavar="HOST:PORT", help="gRPC address of a server that runs")
 
 
+@dataclass(frozen=True)
+class Served:
+    """A server to measure."""
+
+    address: str
+    """`HOST:PORT` of gRPC."""
+    known: dict[str, Any]
+    """What is known of it, as plain values for a record."""
+    session: int | None = None
+    """The session of its processes; None for one that was named by address."""
+    metrics_url: str | None = None
+    """Where it tells its metrics; None for one that was named by address."""
+
+
 @contextmanager
-def served(release: Path | None, url: str | None) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The address of the server to measure and what is known of it; our own ends with the block."""
+def serving(
+    release: Path | None, url: str | None, options: ConnectionOptions | None = None
+) -> Iterator[Served]:
+    """The server to measure, reached by `options`; our own ends with the block."""
     if release is None:
         address = str(url)
-        yield address, {"address": address, "release": None, **_preset(address)}
+        known = {"address": address, "release": None, **_preset(address, options)}
+        yield Served(address, known)
         return
     manifest = verify_release(release)
-    known = {
+    about = {
         "preset": manifest.preset,
         "platform": manifest.platform,
         "trained": manifest.trained,
@@ -45,14 +63,25 @@ def served(release: Path | None, url: str | None) -> Iterator[tuple[str, dict[st
         "contract_version": manifest.contract_version,
     }
     print(f"Loading preset {manifest.preset} …", file=sys.stderr, flush=True)
-    options = ServerOptions(grpc_port=0, http_port=0, metrics_port=0)
-    with EmbeddedServer(release / MODELS_FOLDER, options, probe=EnsembleProbe()) as server:
+    server_options = ServerOptions(grpc_port=0, http_port=0, metrics_port=0)
+    with EmbeddedServer(release / MODELS_FOLDER, server_options, probe=EnsembleProbe()) as server:
         address = server.grpc_address
-        yield address, {"address": "embedded", "release": known, **_preset(address)}
+        known_here: dict[str, Any] = {"address": "embedded", "release": about, **_preset(address)}
+        yield Served(address, known_here, server.process_group, server.metrics_url)
 
 
-def _preset(address: str) -> dict[str, str]:
-    transport = GrpcTransport(address)
+@contextmanager
+def served(release: Path | None, url: str | None) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The address of the server to measure and what is known of it; our own ends with the block."""
+    with serving(release, url) as server:
+        yield server.address, server.known
+
+
+def _preset(address: str, options: ConnectionOptions | None = None) -> dict[str, str]:
+    options = options or ConnectionOptions()
+    # Of several servers the first speaks for all.
+    first = address.split(",")[0]
+    transport = GrpcTransport(first, tls=options.tls, api_key=options.api_key)
     try:
         parameters = transport.model_config(ENSEMBLE_NAME, _DEADLINE_S).parameters
     finally:

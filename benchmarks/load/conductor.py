@@ -7,7 +7,9 @@ counts, and a window measures a steady state. Imported by the load process alone
 
 from __future__ import annotations
 
+import functools
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -15,7 +17,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
-from gevent.event import Event
+from gevent.event import Event  # type: ignore[import-untyped]
 from locust.env import Environment
 
 from benchmarks.load.crew import DRAINED, ENLISTED, GO, HALT, SAMPLES, Crew, LoadUser
@@ -75,6 +77,10 @@ class Tally:
             self._changed.wait(min(left_s, _LOOK_S))
             tell()
 
+    def has_more_than(self, count: int) -> bool:
+        """Whether more requests have ended than so many."""
+        return len(self.samples) > count
+
     def _on_enlisted(self, msg: Any, **_: Any) -> None:
         self.failure = self.failure or msg.data["error"]
         self.connected += 1
@@ -128,28 +134,34 @@ def conduct(spec: TargetSpec, plan: LoadPlan, emit: Emit) -> None:
         patience_s = spec.deadline_s + _PATIENCE_S
         warm_up = warm_up_requests(plan)
         tally.wait(lambda: len(tally.samples) >= warm_up, patience_s, "warm-up answers", tell)
-        already = len(tally.samples)
         begun_s = time.time()
-        emit({"event": "begin", "done": already})
+        emit({"event": "begin"})
         if plan.seconds is not None:
             until_s = time.monotonic() + plan.seconds
             tally.wait(
                 lambda: time.monotonic() >= until_s, plan.seconds + _PATIENCE_S, "the end", tell
             )
         else:
-            wanted = already + int(plan.requests or 0)
-            seen = [already, time.monotonic()]
-            while len(tally.samples) < wanted:
-                tally.wait(
-                    lambda: len(tally.samples) > seen[0], patience_s, "further answers", tell
-                )
-                seen[0] = len(tally.samples)
+            _wait_for_requests(tally, int(plan.requests or 0), begun_s, patience_s, tell)
         ended_s = time.time()
         emit({"event": "end"})
         runner.send_message(HALT, {})
         tally.wait(lambda: tally.drained >= max(plan.workers, 1), patience_s, "users stopped", tell)
         emit({"event": "samples", "edges": [begun_s, ended_s], "samples": tally.samples})
         runner.quit()
+
+
+def _wait_for_requests(
+    tally: Tally, wanted: int, begun_s: float, patience_s: float, tell: Callable[[], None]
+) -> None:
+    """Returns once so many have ended since; patience is for each further one."""
+    seen = ended = 0
+    while ended < wanted:
+        # Workers report a little later: some that are new here ended before.
+        ended += sum(1 for sample in tally.samples[seen:] if sample[0] > begun_s)
+        seen = len(tally.samples)
+        if ended < wanted:
+            tally.wait(functools.partial(tally.has_more_than, seen), patience_s, "answers", tell)
 
 
 def warm_up_requests(plan: LoadPlan) -> int:
@@ -214,8 +226,6 @@ def _listening_address(listen: str | None) -> tuple[str, int]:
     if listen is not None:
         host, _, port = listen.rpartition(":")
         return host, int(port)
-    import socket
-
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         host, port = free.getsockname()

@@ -10,8 +10,8 @@ import time
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-import gevent
-from gevent.event import Event
+import gevent  # type: ignore[import-untyped]
+from gevent.event import Event  # type: ignore[import-untyped]
 from locust import User, task
 from locust.exception import StopUser
 
@@ -148,7 +148,7 @@ class Asker:
         self._target.close()
 
 
-class LoadUser(User):  # type: ignore[misc]
+class LoadUser(User):
     """A user of the process's crew, as locust wants it: a class."""
 
     crew: ClassVar[Crew]
@@ -167,7 +167,7 @@ class LoadUser(User):  # type: ignore[misc]
         """Seconds until the next request."""
         return self.asker.wait_s()
 
-    @task  # type: ignore[untyped-decorator]
+    @task
     def ask(self) -> None:
         """One request, and one event of locust's for it."""
         # Locust runs a task before it waits the first time.

@@ -8,7 +8,7 @@ of gRPC ask one after the other, and each reports as if they had asked at once.
 
 from __future__ import annotations
 
-from gevent import monkey
+from gevent import monkey  # type: ignore[import-untyped]
 
 monkey.patch_all()
 

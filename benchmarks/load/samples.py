@@ -73,5 +73,7 @@ def latency(seconds: Sequence[float]) -> Latency | None:
     if not seconds:
         return None
     milliseconds = np.asarray(seconds) * 1e3
-    percentiles = np.percentile(milliseconds, (50, 90, 95, 99))
-    return Latency(*map(float, percentiles), float(milliseconds.mean()), float(milliseconds.max()))
+    p50_ms, p90_ms, p95_ms, p99_ms = map(float, np.percentile(milliseconds, (50, 90, 95, 99)))
+    return Latency(
+        p50_ms, p90_ms, p95_ms, p99_ms, float(milliseconds.mean()), float(milliseconds.max())
+    )

@@ -40,7 +40,7 @@ class TargetSpec:
     kind: TargetKind
     """How it is asked."""
     address: str
-    """`HOST:PORT`."""
+    """`HOST:PORT`; several Organ-Seg servers with commas between."""
     name: str = ""
     """What records call it; the kind's own word if empty."""
     deadline_s: float = 120.0
@@ -103,7 +103,7 @@ def build_target(spec: TargetSpec) -> Target:
 
         return HttpTarget(spec.address, spec.deadline_s)
     client = OrganSegClient(
-        spec.address, deadline_s=spec.deadline_s, options=connection_options(spec)
+        spec.address.split(","), deadline_s=spec.deadline_s, options=connection_options(spec)
     )
     if spec.kind is TargetKind.ORGAN_SEG:
         target: Target = WholeRequests(client)
