@@ -9,6 +9,7 @@ from types import ModuleType
 
 from benchmarks import (
     engines_command,
+    follow_up_command,
     gpu_command,
     load_command,
     load_worker_command,
@@ -38,6 +39,7 @@ _SUBCOMMANDS: tuple[ModuleType, ...] = (
     volume_memory_command,
     shared_memory_command,
     tune_command,
+    follow_up_command,
 )
 """Each has `add_command(commands)`, whose parser sets `run`: arguments to exit status."""
 
@@ -65,6 +67,8 @@ examples:
       asks about images of rising size, with and without shared memory
   python -m benchmarks tune --release build/releases/tiny --out deployment.json
       threads, instances, batching and cores that serve this machine best (docs/deployment-table.md)
+  python -m benchmarks follow-up --release build/releases/tiny
+      a second question about an image against the first
 """
 
 

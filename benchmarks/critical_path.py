@@ -1,7 +1,10 @@
 """The critical path of a request through the flow, and what lies between its stages.
 
-    preprocess → the longer of { image_encoder ; llava_med → extractors → gate }
+    preprocess → the longer of { image_encoder → image_features ; llava_med → extractors → gate }
                → mask_decoder → postprocess
+
+(`image_features` asks `image_encoder` for an image that it does not know, and answers when it has
+it; that wait is not in its own time. A release that keeps nothing has the encoder alone.)
 
 The two branches run side by side, so only the longer one adds to a request's time. The path is
 found in the contract (a stage follows those whose outputs it reads), not written down here.
@@ -60,16 +63,20 @@ class CriticalPath:
 def longest_path(compute_ms: Mapping[str, float], models: Sequence[Model]) -> tuple[str, ...]:
     """The stages whose compute, one after the other, takes longest.
 
-    `models` are in the order data walks them, as `organseg.contract.models_of` gives them.
+    `models` are in the order data walks them, as `organseg.contract.models_of` gives them. A stage
+    that writes what an earlier one wrote passes it on, so it follows that one.
     """
-    writers = {tensor.name: model.name for model in models for tensor in model.outputs}
+    writers: dict[str, str] = {}
     longest: dict[str, tuple[float, tuple[str, ...]]] = {}
     for model in models:
         before = [
-            longest[writers[tensor.name]] for tensor in model.inputs if tensor.name in writers
+            longest[writers[tensor.name]]
+            for tensor in (*model.inputs, *model.outputs)
+            if tensor.name in writers
         ]
         length, path = max(before, key=lambda one: one[0], default=(0.0, ()))
         longest[model.name] = (length + compute_ms[model.name], (*path, model.name))
+        writers |= {tensor.name: model.name for tensor in model.outputs}
     return max(longest.values(), key=lambda one: one[0])[1]
 
 

@@ -23,12 +23,21 @@ from benchmarks.statistics import (
     times_per_request,
 )
 from benchmarks.workload import Question
-from organseg.contract import ENSEMBLE_NAME, TINY, models_of
+from organseg.contract import (
+    ENSEMBLE_NAME,
+    FEATURES_NAME,
+    SESSIONS_NAME,
+    TINY,
+    models_of,
+)
 from organseg.errors import OrganSegError, ServerFaultError
 from organseg_client import OrganSegClient
 
-STAGES = tuple(model.name for model in models_of(TINY))
-"""The stages' names; they are every preset's, only inner sizes differ."""
+STAGES = tuple(model.name for model in models_of(TINY) if model.name != SESSIONS_NAME)
+"""The stages that a question with an image may go through; they are every preset's, only inner
+sizes differ. A release that keeps nothing has no `image_features`."""
+
+_ENCODER = "image_encoder"
 
 DEADLINE_S = 120.0
 
@@ -116,19 +125,26 @@ def reckon(
     errors: dict[str, int],
 ) -> StageTimings:
     """The timings, from two readings of the counters and the latencies between them."""
-    times = {
-        name: times_per_request(name, after.get(name, NO_COUNTS).since(before.get(name, NO_COUNTS)))
+    reuses = FEATURES_NAME in after
+    counted = {
+        name: after.get(name, NO_COUNTS).since(before.get(name, NO_COUNTS))
         for name in (*STAGES, ENSEMBLE_NAME)
+        if name != FEATURES_NAME or reuses
     }
+    if reuses and not counted[_ENCODER].requests:
+        # Every image was known.
+        del counted[_ENCODER]
+    times = {name: times_per_request(name, counters) for name, counters in counted.items()}
     latencies = summarise_latencies(milliseconds)
+    walked = [model for model in models_of(TINY) if model.name in times]
     return StageTimings(
         answered=len(milliseconds),
         errors=errors,
         other_requests=_others(times, len(milliseconds), sum(errors.values())),
         latencies=latencies,
-        stages=tuple(times[name] for name in STAGES),
+        stages=tuple(times[name] for name in STAGES if name in times),
         ensemble=times[ENSEMBLE_NAME],
-        path=critical_path(times, models_of(TINY), latencies.mean),
+        path=critical_path(times, walked, latencies.mean),
     )
 
 
@@ -149,15 +165,15 @@ def _ask(
 
 
 def _targets(counters: dict[str, Counters], more: int) -> dict[str, int]:
-    return {
-        name: counters.get(name, NO_COUNTS).requests + more for name in (*STAGES, ENSEMBLE_NAME)
-    }
+    # Of images that are known, `image_features` does not ask the encoder.
+    certain = {*STAGES, ENSEMBLE_NAME} - ({_ENCODER} if FEATURES_NAME in counters else set())
+    return {name: counters[name].requests + more for name in certain if name in counters}
 
 
 def _others(times: dict[str, ModelTimes], answered: int, failed: int) -> int:
     # A request of ours that failed late, or of others that was given up, went through some
     # stages and not through the ensemble.
-    in_stages = max(times[name].requests for name in STAGES) - answered - failed
+    in_stages = max(times[name].requests for name in STAGES if name in times) - answered - failed
     return max(times[ENSEMBLE_NAME].requests - answered, in_stages)
 
 

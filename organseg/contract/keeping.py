@@ -49,23 +49,25 @@ class SessionLimits:
 SESSION_LIMITS = SessionLimits(lifetime_s=1800, handles=4096)
 """A reading's length; an entry is some hundred bytes."""
 
-_SMALL, _LARGE = 256 << 20, 4 << 30
+_MIB = 1 << 20
 
 
 def kept_bytes_of(preset: Preset, name: str, weights: LanguageModelWeights) -> int:
     """The most that a stage keeps, bytes; 0 for one that keeps nothing.
 
     An embedding takes 256 KiB (`tiny`) or 2 MiB (MedSAM). What `llava_med` keeps of an image takes
-    2 MiB with the tiny language model and some 95 MiB with LLaVA-Med 7B in half precision, where
-    256 MiB would be two images; somebody who quantises it is short of memory.
+    2 MiB with the tiny language model and some 95 MiB with LLaVA-Med 7B in half precision: 4 GiB
+    are forty images. Somebody who quantises it is short of memory, and gets room for five.
     """
+    large = preset.vision_language == LLAVA_MED_7B.vision_language
+    short = large and weights.is_quantised
     if name == FEATURES_NAME:
-        return _SMALL
+        return (128 if short else 256) * _MIB
     if name != "llava_med":
         return 0
-    if preset.vision_language != LLAVA_MED_7B.vision_language:
-        return _SMALL
-    return _LARGE // 4 if weights.is_quantised else _LARGE
+    if short:
+        return 512 * _MIB
+    return (4096 if large else 256) * _MIB
 
 
 def kept_bytes_in(parameters: Mapping[str, str]) -> int:

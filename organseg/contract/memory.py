@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from math import ceil
 
 from organseg.contract.explanation import MOST_TOKENS, Explanations
+from organseg.contract.keeping import ImageFeatures, kept_bytes_of
 from organseg.contract.language_model import LanguageModelWeights
-from organseg.contract.models import EXPLAIN_NAME
+from organseg.contract.models import EXPLAIN_NAME, FEATURES_NAME
 from organseg.contract.parameters import (
     decoder_linears,
     embedding_parameters,
@@ -39,7 +40,8 @@ CONTEXT_BYTES = 512 << 20
 """What a process takes of a GPU before it has a model: CUDA's context and its libraries' rooms. An
 assumption: it differs by driver and GPU."""
 PROCESSES = 2
-"""The server with its engines, and the language model's own; that of explanations comes on top."""
+"""The server with its engines, and the language model's own; those of explanations and of kept
+embeddings come on top."""
 OPENING_TOKENS = 256
 """Room for an explained answer's written beginning, which all 13 organs do not fill."""
 USABLE = 0.9
@@ -95,6 +97,7 @@ def budget(
     *,
     gpus: int = 1,
     explanations: Explanations = Explanations.LEAVE_OUT,
+    image_features: ImageFeatures = ImageFeatures.REUSE,
 ) -> tuple[Part, ...]:
     """The parts of one GPU's memory.
 
@@ -104,11 +107,12 @@ def budget(
         gpus: how many GPUs the language model is spread over. Each has an even share of it, and
             one part that could not be divided; the other stages have an instance on each.
         explanations: whether the release has the model that explains, spread as the other is.
+        image_features: whether the release keeps what it computed of images.
     """
     size = preset.vision_language
     share, tower = _share_and_tower(size, weights, gpus)
     widened = _widened(size, weights)
-    parts = (
+    parts: tuple[Part, ...] = (
         Part("language model, weights", share, 0),
         Part("vision tower and projector, weights", tower, 0),
         Part("language model, activations", widened, language_activations(size, weights)),
@@ -130,9 +134,29 @@ def budget(
         ),
         Part("CUDA contexts", PROCESSES * CONTEXT_BYTES, 0),
     )
-    if explanations is Explanations.LEAVE_OUT:
-        return parts
-    return (*parts, *explanation_parts(preset, weights, gpus=gpus))
+    if image_features is ImageFeatures.REUSE:
+        parts += kept_parts(preset, weights, gpus=gpus)
+    if explanations is Explanations.INCLUDE:
+        parts += explanation_parts(preset, weights, gpus=gpus)
+    return parts
+
+
+def kept_parts(preset: Preset, weights: LanguageModelWeights, *, gpus: int = 1) -> tuple[Part, ...]:
+    """What is kept of images on one GPU, when it is full, and what working with it takes.
+
+    A batch's keys and values are joined for it: L T D k / h pairs a request, T the longest prompt.
+    """
+    size = preset.vision_language
+    joined = key_value_bytes(size, weights, size.max_tokens) // gpus
+    return (
+        Part("images kept, embeddings", kept_bytes_of(preset, FEATURES_NAME, weights), 0),
+        Part(
+            "images kept, states, keys and values",
+            kept_bytes_of(preset, "llava_med", weights) // gpus,
+            joined,
+        ),
+        Part("images kept, CUDA context", CONTEXT_BYTES, 0),
+    )
 
 
 def explanation_parts(
@@ -178,9 +202,12 @@ def largest_batch(
     *,
     gpus: int = 1,
     explanations: Explanations = Explanations.LEAVE_OUT,
+    image_features: ImageFeatures = ImageFeatures.REUSE,
 ) -> int:
     """The most requests, up to the preset's limit, whose batch fits; 0 where none does."""
-    parts = budget(preset, weights, gpus=gpus, explanations=explanations)
+    parts = budget(
+        preset, weights, gpus=gpus, explanations=explanations, image_features=image_features
+    )
     room = gpu.usable_bytes - total_bytes(parts, 0)
     each = sum(part.request_bytes for part in parts)
     return max(0, min(preset.max_batch, room // each))
@@ -200,7 +227,8 @@ def host_bytes(size: VisionLanguageSize, weights: LanguageModelWeights) -> int:
 def key_value_bytes(size: VisionLanguageSize, weights: LanguageModelWeights, tokens: int) -> int:
     """Keys and values of so many tokens: 2 L T D k / h numbers.
 
-    The flow's prefill keeps none; an explanation keeps those of its prompt and of its words.
+    Those of image and fixed text are kept; an explanation keeps those of its prompt and of its
+    words while it is written.
     """
     grouped = size.width * size.key_value_heads // size.heads
     return 2 * size.depth * tokens * grouped * _width(weights)

@@ -62,12 +62,15 @@ prompt, D width, M feed-forward width |
 | mask decoder | 9 B K G^2 C | K prompts, C channels |
 | extractors | 3 B P c^2 k | c cells a side, k channels of a kernel |
 
-The flow's prefill keeps no keys and values, and the head that writes text stays in the host's
-memory. **Explanations** (`python -m export --explanations`) are a process of their own with a
-second copy of the language model, its head, and the keys and values of one request: 2 L T D k / h
-numbers (k of h heads have keys and values; T is the longest prompt, {opening} tokens of written
-beginning and {most} of explanation). Without a GPU it reads its weights when it is first asked,
-into as much of the host's memory as the table has; until then it holds none.
+The head that writes text stays in the host's memory. **Images kept** are what is computed of an
+image once for all questions about it (`--image-features reuse`, the default): the bounds of both
+stages, full, and the keys and values of a batch joined, 2 B L T D k / h numbers (k of h heads have
+keys and values). A release exported with `--image-features direct` takes none of these three rows,
+which is what to choose where a card is a little too small. **Explanations** (`python -m export
+--explanations`) are a process of their own with a second copy of the language model, its head, and
+the keys and values of one request: 2 L T D k / h numbers (T is the longest prompt, {opening} tokens
+of written beginning and {most} of explanation). Without a GPU it reads its weights when it is first
+asked, into as much of the host's memory as the table has; until then it holds none.
 """
 
 

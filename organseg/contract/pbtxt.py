@@ -108,6 +108,7 @@ def model_config(
         pb.ModelInstanceGroup(
             count=deployment.instances,
             kind=_instance_kind(deployment),
+            gpus=_gpus(deployment),
         )
     )
     message.dynamic_batching.CopyFrom(_batching(deployment))
@@ -174,6 +175,16 @@ def _instance_kind(deployment: StageDeployment) -> int:
         return int(pb.ModelInstanceGroup.KIND_MODEL)
     kinds = pb.ModelInstanceGroup
     return int(kinds.KIND_GPU if deployment.on_gpu else kinds.KIND_CPU)
+
+
+def _gpus(deployment: StageDeployment) -> list[int]:
+    """The GPUs that get an instance, where not all do.
+
+    What a stage keeps is one process's own. Another instance on another GPU would not know an image
+    that this one knows, and a session would be found or lost by chance.
+    """
+    keeps_there = deployment.kept_bytes and deployment.on_gpu and not deployment.spreads
+    return [0] if keeps_there else []
 
 
 def _backend(model: Model, platform: Platform) -> str:

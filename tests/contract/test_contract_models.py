@@ -2,49 +2,124 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from organseg.contract import PRESETS, Model, Preset, ensemble_tensors, model_of, models_of
-from organseg.contract.models import ENSEMBLE_ALIASES, MAX_SIDE
+from organseg.contract import (
+    PRESETS,
+    Ensemble,
+    ImageFeatures,
+    Model,
+    Preset,
+    Tensor,
+    ensemble_tensors,
+    ensembles_of,
+    model_of,
+    models_of,
+    served_models,
+)
+from organseg.contract.ensembles import ENSEMBLE_ALIASES
+from organseg.contract.models import MAX_SIDE
 from organseg.imaging.limits import MAX_SIDE_PIXELS
 from organseg.organs import ANSWERS, ORGANS
 
 every_preset = pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)
 
 
-@every_preset
+every_ensemble = pytest.mark.parametrize(
+    ("preset", "ensemble"),
+    [
+        pytest.param(preset, ensemble, id=f"{preset.name}-{way.value}-{ensemble.name}")
+        for preset in PRESETS.values()
+        for way in ImageFeatures
+        for ensemble in ensembles_of(preset, way)
+    ],
+)
+
+
+def same(one: Tensor, two: Tensor) -> bool:
+    """Whether two tensors of one name are one; who may leave it out is the reader's own matter."""
+    return replace(one, optional=False) == replace(two, optional=False)
+
+
+@every_ensemble
 def test_every_input_comes_from_exactly_one_earlier_stage_or_from_the_request(
-    preset: Preset,
+    preset: Preset, ensemble: Ensemble
 ) -> None:
-    written = list(ensemble_tensors(preset)[0])
-    for model in models_of(preset):
-        for wanted in model.inputs:
+    written = list(ensemble.inputs)
+    for step in ensemble.steps():
+        for wanted in step.inputs:
             sources = [tensor for tensor in written if tensor.name == wanted.name]
-            assert sources == [wanted], f"{model.name} reads {wanted.name}"
-        written += model.outputs
+            assert len(sources) == 1, f"{step.model.name} reads {wanted.name}"
+            assert same(sources[0], wanted)
+        left_out = set(step.model.inputs) - set(step.inputs)
+        assert all(tensor.optional for tensor in left_out)
+        written += step.outputs
 
 
-@every_preset
-def test_no_name_is_written_twice(preset: Preset) -> None:
-    names = [tensor.name for model in models_of(preset) for tensor in model.outputs]
-    names += [tensor.name for tensor in ensemble_tensors(preset)[0]]
+@every_ensemble
+def test_no_name_is_written_twice_in_an_ensemble(preset: Preset, ensemble: Ensemble) -> None:
+    names = [tensor.name for step in ensemble.steps() for tensor in step.outputs]
+    names += [tensor.name for tensor in ensemble.inputs]
     assert len(set(names)) == len(names)
 
 
+@every_ensemble
+def test_all_that_a_client_receives_is_written(preset: Preset, ensemble: Ensemble) -> None:
+    written = {
+        ENSEMBLE_ALIASES.get(tensor.name, tensor.name)
+        for step in ensemble.steps()
+        for tensor in step.outputs
+    }
+    assert {tensor.name for tensor in ensemble.outputs} <= written
+
+
 @every_preset
-def test_every_output_is_read_by_a_later_stage_or_received_by_the_client(preset: Preset) -> None:
-    models = models_of(preset)
-    received = {tensor.name for tensor in ensemble_tensors(preset)[1]}
-    for position, model in enumerate(models):
-        read_later = {tensor.name for later in models[position + 1 :] for tensor in later.inputs}
-        for tensor in model.outputs:
-            seen_as = ENSEMBLE_ALIASES.get(tensor.name, tensor.name)
-            assert tensor.name in read_later or seen_as in received, tensor.name
+def test_every_output_of_a_stage_is_of_use_in_some_ensemble(preset: Preset) -> None:
+    used = {
+        (step.model.name, tensor.name)
+        for ensemble in ensembles_of(preset)
+        for step in ensemble.steps()
+        for tensor in step.outputs
+    }
+    beside = {"image_encoder"}  # `image_features` asks it.
+    for model in models_of(preset):
+        if model.name not in beside:
+            assert {(model.name, tensor.name) for tensor in model.outputs} <= used
+
+
+@every_preset
+def test_tensors_of_one_name_are_one_tensor_wherever_they_are_declared(preset: Preset) -> None:
+    found: dict[str, Tensor] = {}
+    for model in models_of(preset):
+        for tensor in (*model.inputs, *model.outputs):
+            assert same(found.setdefault(tensor.name, tensor), tensor), tensor.name
+
+
+def test_without_reuse_nothing_of_it_is_in_a_release() -> None:
+    assert {model.name for model in served_models(PRESETS["tiny"])} - {
+        model.name for model in served_models(PRESETS["tiny"], ImageFeatures.DIRECT)
+    } == {"image_features", "sessions"}
+    (direct,) = ensembles_of(PRESETS["tiny"], ImageFeatures.DIRECT)
+    assert (direct.inputs, direct.outputs) == ensemble_tensors(PRESETS["tiny"])
+    assert "image_encoder" in {model.name for model in direct.stages}
+
+
+def test_an_ensemble_that_lacks_a_writer_is_refused() -> None:
+    whole = ensembles_of(PRESETS["tiny"])[0]
+    with pytest.raises(ValueError, match=r"nobody writes .*image_key.* for image_features"):
+        replace(whole, stages=whole.stages[1:]).steps()
 
 
 @every_preset
 def test_upper_case_names_are_the_clients_and_no_others(preset: Preset) -> None:
-    client_names = {tensor.name for side in ensemble_tensors(preset) for tensor in side}
+    client_names = {
+        tensor.name
+        for ensemble in ensembles_of(preset)
+        for side in (ensemble.inputs, ensemble.outputs)
+        for tensor in side
+    }
     inner = {
         tensor.name
         for model in models_of(preset)
@@ -81,9 +156,9 @@ def test_the_masks_are_bounded_as_the_images_are() -> None:
 
 
 @every_preset
-def test_only_the_window_may_be_left_out(preset: Preset) -> None:
-    optional = {t.name for model in models_of(preset) for t in model.inputs if t.optional}
-    assert optional == {"WINDOW"}
+def test_a_client_may_leave_out_the_window_alone(preset: Preset) -> None:
+    for ensemble in ensembles_of(preset):
+        assert {t.name for t in ensemble.inputs if t.optional} <= {"WINDOW"}
 
 
 @every_preset

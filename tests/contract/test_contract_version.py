@@ -19,7 +19,8 @@ from organseg.contract import (
     explanation_model,
     version,
 )
-from organseg.contract.models import ensemble_tensors, models_of
+from organseg.contract.ensembles import Ensemble, ensembles_of
+from organseg.contract.models import models_of
 from organseg.contract.tensors import static
 
 
@@ -37,9 +38,11 @@ def version_with(
             for model in models_of(preset)
         )
 
-    def changed_ensemble(preset: Preset) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        inputs, outputs = ensemble_tensors(preset)
-        return changed(inputs), changed(outputs)
+    def changed_ensembles(preset: Preset) -> tuple[Ensemble, ...]:
+        return tuple(
+            replace(each, inputs=changed(each.inputs), outputs=changed(each.outputs))
+            for each in ensembles_of(preset)
+        )
 
     def changed_explanations(preset: Preset) -> Model:
         model = explanation_model(preset)
@@ -47,7 +50,7 @@ def version_with(
 
     monkeypatch.setattr(version, "models_of", changed_models)
     monkeypatch.setattr(version, "explanation_model", changed_explanations)
-    monkeypatch.setattr(version, "ensemble_tensors", changed_ensemble)
+    monkeypatch.setattr(version, "ensembles_of", changed_ensembles)
     return version._hash(version.contract_document())
 
 
@@ -64,7 +67,9 @@ def test_the_version_is_the_same_for_every_preset(
     assert version._hash(version.contract_document()) == CONTRACT_VERSION
 
 
-@pytest.mark.parametrize("name", ["MASKS", "QUERY", "patch_states", "organ_presence", "TEXT"])
+@pytest.mark.parametrize(
+    "name", ["MASKS", "QUERY", "patch_states", "organ_presence", "TEXT", "HANDLE"]
+)
 @pytest.mark.parametrize(
     "change",
     [

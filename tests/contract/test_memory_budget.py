@@ -11,6 +11,7 @@ from organseg.contract import (
     PRESETS,
     TINY,
     Explanations,
+    ImageFeatures,
     LanguageModelWeights,
     Verdict,
 )
@@ -21,6 +22,7 @@ from organseg.contract.memory import (
     budget,
     explanation_parts,
     host_bytes,
+    kept_parts,
     kept_weight_bytes,
     key_value_bytes,
     largest_batch,
@@ -107,10 +109,39 @@ def test_explanations_take_a_second_copy_of_the_model_with_its_head_and_keep_key
 
 def test_a_card_with_explanations_holds_a_smaller_batch():
     common = GPU_CLASSES[1]
-    int8 = LanguageModelWeights.INT8
-    alone = largest_batch(LLAVA_MED_7B, int8, common)
-    explaining = largest_batch(LLAVA_MED_7B, int8, common, explanations=Explanations.INCLUDE)
+    int4 = LanguageModelWeights.INT4
+    alone = largest_batch(LLAVA_MED_7B, int4, common)
+    explaining = largest_batch(LLAVA_MED_7B, int4, common, explanations=Explanations.INCLUDE)
     assert 0 < explaining < alone
+
+
+@every_preset
+@every_weights
+def test_what_is_kept_has_room_for_several_images_and_a_release_may_do_without(preset, weights):
+    reusing, direct = (
+        {part.name: part for part in budget(preset, weights, image_features=way)}
+        for way in (ImageFeatures.REUSE, ImageFeatures.DIRECT)
+    )
+    assert {name for name in reusing if name not in direct} == {
+        part.name for part in kept_parts(preset, weights)
+    }
+    size = preset.vision_language
+    # Image and fixed text fill a third of the longest prompt at the most.
+    image = key_value_bytes(size, weights, size.max_tokens // 3)
+    assert reusing["images kept, states, keys and values"].fixed_bytes >= 4 * image
+    embedding = 2 * preset.segmenter.channels * preset.segmenter.grid**2
+    assert reusing["images kept, embeddings"].fixed_bytes >= 32 * embedding
+
+
+def test_a_card_that_is_a_little_too_small_holds_a_release_that_keeps_nothing():
+    common, int8 = GPU_CLASSES[1], LanguageModelWeights.INT8
+    batches = [
+        largest_batch(
+            LLAVA_MED_7B, int8, common, explanations=Explanations.INCLUDE, image_features=way
+        )
+        for way in (ImageFeatures.REUSE, ImageFeatures.DIRECT)
+    ]
+    assert batches == [0, 1]
 
 
 def test_the_answers_beginning_fits_the_room_that_is_counted_for_it():

@@ -9,17 +9,20 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 
 from organseg.contract import (
+    ASK_NAME,
     CONTRACT_PARAMETER,
     CONTRACT_VERSION,
+    ENCODE_NAME,
     ENSEMBLE_NAME,
     EXPLAIN_NAME,
     PRESETS,
     PROMPT_COUNTS,
     Explanations,
+    ImageFeatures,
     ModelKind,
     Platform,
     Preset,
-    ensemble_tensors,
+    ensembles_of,
     explanation_model,
     model_of,
     models_of,
@@ -53,7 +56,8 @@ def test_the_text_parses_back_to_the_message_it_came_from(
     preset: Preset, platform: Platform
 ) -> None:
     explaining = model_config(explanation_model(preset), preset, platform)
-    messages = {**stage_configs(preset, platform), ENSEMBLE_NAME: ensemble_config(preset)}
+    messages = stage_configs(preset, platform)
+    messages |= {each.name: ensemble_config(each, preset) for each in ensembles_of(preset)}
     messages[EXPLAIN_NAME] = explaining
     texts = render_configs(preset, platform)
     assert texts.keys() == messages.keys()
@@ -94,7 +98,7 @@ def test_no_queue_has_a_size_limit(preset: Preset, platform: Platform) -> None:
 
 @every_rendering
 def test_the_ensemble_batches_no_more_than_its_stages(preset: Preset, platform: Platform) -> None:
-    whole = ensemble_config(preset).max_batch_size
+    whole = ensemble_config(ensembles_of(preset)[0], preset).max_batch_size
     assert whole >= 1
     for name, message in stage_configs(preset, platform).items():
         assert message.max_batch_size >= whole, name
@@ -147,24 +151,44 @@ def test_the_embedded_server_gets_no_gpu_and_the_native_platforms_place_heavy_st
         for group in message.instance_group
         if group.kind == pb.ModelInstanceGroup.KIND_GPU
     }
-    heavy = {"image_encoder", "llava_med", "extractors", "mask_decoder"}
+    heavy = {"image_encoder", "image_features", "llava_med", "extractors", "mask_decoder"}
     assert on_gpu == (set() if platform is Platform.PYTHON else heavy)
 
 
 @pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)
 def test_the_ensemble_wires_every_tensor_from_one_writer_to_its_readers(preset: Preset) -> None:
-    message = ensemble_config(preset)
-    inputs, outputs = ensemble_tensors(preset)
-    known = {tensor.name for tensor in inputs}
-    for step in message.ensemble_scheduling.step:
-        model = model_of(preset, step.model_name)
-        assert set(step.input_map) == {tensor.name for tensor in model.inputs}
-        assert set(step.output_map) == {tensor.name for tensor in model.outputs}
-        assert set(step.input_map.values()) <= known
-        assert known.isdisjoint(step.output_map.values())
-        known |= set(step.output_map.values())
-    assert {tensor.name for tensor in outputs} <= known
-    assert [entry.name for entry in message.input if entry.optional] == ["WINDOW"]
+    for ensemble in ensembles_of(preset):
+        message = ensemble_config(ensemble, preset)
+        known = {tensor.name for tensor in ensemble.inputs}
+        for step in message.ensemble_scheduling.step:
+            model = model_of(preset, step.model_name)
+            demanded = {tensor.name for tensor in model.inputs if not tensor.optional}
+            assert demanded <= set(step.input_map) <= {tensor.name for tensor in model.inputs}
+            assert set(step.output_map) <= {tensor.name for tensor in model.outputs}
+            assert set(step.input_map.values()) <= known
+            assert known.isdisjoint(step.output_map.values())
+            known |= set(step.output_map.values())
+        assert {tensor.name for tensor in ensemble.outputs} <= known
+
+
+@every_rendering
+def test_what_is_kept_is_bounded_and_in_one_place(preset: Preset, platform: Platform) -> None:
+    for name, message in stage_configs(preset, platform).items():
+        said = message.parameters["kept_bytes"].string_value
+        assert bool(said) == (name in ("image_features", "llava_med")), name
+        if said:
+            assert int(said) >= 256 << 20
+            (group,) = message.instance_group
+            assert group.count == 1
+            assert list(group.gpus) == ([] if platform is Platform.PYTHON else [0])
+
+
+@every_rendering
+def test_a_release_that_computes_anew_keeps_nothing(preset: Preset, platform: Platform) -> None:
+    texts = render_configs(preset, platform, image_features=ImageFeatures.DIRECT)
+    assert not {"image_features", "sessions", ENCODE_NAME, ASK_NAME} & set(texts)
+    assert not any("kept_bytes" in text for text in texts.values())
+    assert "gpus" not in texts["llava_med"]
 
 
 @every_rendering
@@ -205,7 +229,7 @@ def test_a_warm_up_feeds_every_input_a_shape_the_contract_allows(
 @every_rendering
 def test_stages_that_loop_take_requests_one_at_a_time(preset: Preset, platform: Platform) -> None:
     for name, message in stage_configs(preset, platform).items():
-        loops = name in ("preprocess", "gate", "postprocess")
+        loops = name in ("preprocess", "image_features", "gate", "postprocess", "sessions")
         assert list(message.dynamic_batching.preferred_batch_size) == ([1] if loops else [])
 
 

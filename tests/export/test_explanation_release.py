@@ -18,15 +18,18 @@ from export.language_model import put_base_weights, stored_type
 from export.language_model_options import add_options
 from export.release import _write_configs
 from organseg.contract import (
-    ENSEMBLE_NAME,
     EXPLAIN_NAME,
     TINY,
     Explanations,
+    ImageFeatures,
     LanguageModel,
     LanguageModelWeights,
     Platform,
+    ensembles_of,
     models_of,
+    served_models,
 )
+from organseg.contract.pbtxt import render_configs
 from organseg.errors import CheckpointError
 from organseg.networks.build import build_checkpoint
 from organseg.networks.checkpoint import load_card, load_vision_language
@@ -41,8 +44,9 @@ def adapted() -> VisionLanguage:
     return copy.deepcopy(constructed_checkpoint()).organ_seg.vision_language
 
 
-def test_a_release_explains_unless_it_is_told_otherwise(release: Path):
+def test_a_release_explains_and_keeps_images_unless_it_is_told_otherwise(release: Path):
     assert verify_release(release).explanations == Explanations.INCLUDE.value
+    assert verify_release(release).image_features == ImageFeatures.REUSE.value
     parser = argparse.ArgumentParser()
     add_options(parser)
     assert parser.parse_args([]).explanations == "include"
@@ -134,6 +138,17 @@ def test_kept_weights_of_another_model_are_refused(tmp_path):
 
 @pytest.mark.parametrize("platform", Platform)
 def test_a_release_without_explanations_has_the_flow_alone(tmp_path, platform):
-    _write_configs(tmp_path, TINY, platform, explanations=Explanations.LEAVE_OUT)
-    names = {model.name for model in models_of(TINY)} | {ENSEMBLE_NAME}
+    configs = render_configs(TINY, platform, explanations=Explanations.LEAVE_OUT)
+    _write_configs(tmp_path, TINY, platform, configs)
+    names = {model.name for model in models_of(TINY)}
+    names |= {ensemble.name for ensemble in ensembles_of(TINY)}
     assert {path.name for path in tmp_path.iterdir()} == names
+
+
+@pytest.mark.parametrize("platform", Platform)
+def test_a_release_that_keeps_no_images_has_neither_the_step_nor_sessions(tmp_path, platform):
+    configs = render_configs(TINY, platform, image_features=ImageFeatures.DIRECT)
+    _write_configs(tmp_path, TINY, platform, configs)
+    names = {model.name for model in served_models(TINY, ImageFeatures.DIRECT)}
+    assert {path.name for path in tmp_path.iterdir()} == names | {"organ_seg"}
+    assert "image_features" not in names

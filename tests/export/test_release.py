@@ -19,10 +19,10 @@ from export.samples import flow_inputs, inputs_of
 from organseg.contract import (
     CONTRACT_PARAMETER,
     CONTRACT_VERSION,
-    ENSEMBLE_NAME,
     TINY,
     ModelKind,
     Platform,
+    ensembles_of,
     model_of,
     models_of,
     served_models,
@@ -46,7 +46,8 @@ def test_a_release_verifies_and_says_what_it_is(release: Path):
 
 
 def test_a_release_holds_every_model_of_the_contract(release: Path):
-    names = {model.name for model in served_models(TINY)} | {ENSEMBLE_NAME}
+    names = {model.name for model in served_models(TINY)}
+    names |= {ensemble.name for ensemble in ensembles_of(TINY)}
     assert {path.name for path in (release / "models").iterdir()} == names
     for name in names:
         assert (release / "models" / name / "config.pbtxt").is_file()

@@ -26,6 +26,7 @@ def test_bfloat16_states_on_a_gpu_are_those_of_the_cpu(release):
         requests.append(
             StageRequest(
                 {
+                    names.IMAGE_KEY: prepared.image_key[np.newaxis],
                     names.VLM_PIXELS: prepared.vlm_pixels[np.newaxis],
                     names.QUESTION: np.array([[prepared.question.encode()]], dtype=np.object_),
                 }
@@ -52,6 +53,7 @@ def test_every_choice_gives_the_states_of_the_same_weights_on_a_cpu(release, wei
     prepared = prepare(PICTURES[0], next(iter(QUESTIONS)).encode(), None, TINY)
     request = StageRequest(
         {
+            names.IMAGE_KEY: prepared.image_key[np.newaxis],
             names.VLM_PIXELS: prepared.vlm_pixels[np.newaxis],
             names.QUESTION: np.array([[prepared.question.encode()]], dtype=np.object_),
         }

@@ -42,6 +42,7 @@ def request(picture: bytes, question: str) -> StageRequest:
     prepared = prepare(picture, question.encode(), None, TINY)
     return StageRequest(
         {
+            names.IMAGE_KEY: prepared.image_key[np.newaxis],
             names.VLM_PIXELS: prepared.vlm_pixels[np.newaxis],
             names.QUESTION: np.array([[prepared.question.encode()]], dtype=np.object_),
         }

@@ -182,15 +182,6 @@ def test_a_release_without_models_is_neither_written_nor_served(tmp_path: Path) 
     assert not (tmp_path / MANIFEST_NAME).exists()
 
 
-def test_a_manifest_of_before_there_were_sources_is_read(release: Path) -> None:
-    assert read_manifest(release).sources == ()
-    path = release / MANIFEST_NAME
-    document = json.loads(path.read_text())
-    del document["sources"]
-    path.write_text(json.dumps(document))
-    assert verify_release(release).sources == ()
-
-
 def test_sources_are_kept_and_must_be_a_list(release: Path) -> None:
     record = {"part": "medsam", "name": "wanglab/medsam-vit-base", "sha256": {"a.pth": "0" * 64}}
     write_manifest(

@@ -31,6 +31,7 @@ from organseg.errors import (
     WindowError,
 )
 from organseg.imaging.decoding import decode_image
+from organseg.imaging.encoding import encode_sample
 from organseg.networks.organ_seg import ReferenceAnswer
 from organseg_client import GrpcTransport, OrganSegClient, SegmentationResult
 from organseg_client.transport import InferenceRequest
@@ -122,7 +123,8 @@ def test_a_constant_picture_is_answered_as_absent(client):
     assert not result.presence.any()
 
 
-HEAVY_STAGES = ("image_encoder", "llava_med", "extractors", "mask_decoder")
+HEAVY_STAGES = ("llava_med", "extractors", "mask_decoder")
+"""Those that every question passes; the encoder is asked about new pictures alone."""
 
 
 def counts(triton: InferenceServerClient, stage: str) -> tuple[int, int]:
@@ -164,6 +166,19 @@ def test_four_concurrent_requests_are_joined_by_every_heavy_stage(client, triton
         if not not_yet_joined:
             return
     pytest.fail(f"never joined two of four concurrent requests: {sorted(not_yet_joined)}")
+
+
+def test_four_new_pictures_at_once_are_joined_by_the_image_encoder(client, triton):
+    # `image_features` asks for each of them by itself.
+    for _ in range(40):
+        answered, executed = counts(triton, "image_encoder")
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda _: client.segment(encode_sample(), "spleen"), range(4)))
+        now_answered, now_executed = counts(triton, "image_encoder")
+        assert now_answered - answered == 4
+        if now_executed - executed < 4:
+            return
+    pytest.fail("never joined two of four new pictures")
 
 
 def test_stages_that_loop_take_requests_one_at_a_time(triton, alone):

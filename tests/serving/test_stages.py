@@ -9,7 +9,14 @@ import pytest
 
 from constructed import PICTURES, QUESTIONS, constructed_checkpoint
 from flow_stages import STAGES
-from organseg.contract import CONTRACT_PARAMETER, CONTRACT_VERSION, TINY, models_of, served_models
+from organseg.contract import (
+    CONTRACT_PARAMETER,
+    CONTRACT_VERSION,
+    TINY,
+    ImageFeatures,
+    ensembles_of,
+    served_models,
+)
 from organseg.errors import ContractError, ImageError, InvalidInputError
 from organseg.imaging.decoding import decode_image
 from organseg.serving.stage import Arrays, Stage, StageContext, StageRequest
@@ -50,7 +57,8 @@ def walk(stages: dict[str, Stage], requests: list[StageRequest]) -> list[Arrays]
 
 
 def test_every_stage_of_the_contract_has_a_class_of_its_name():
-    assert [stage.name for stage in STAGES] == [model.name for model in models_of(TINY)]
+    (direct,) = ensembles_of(TINY, ImageFeatures.DIRECT)
+    assert [stage.name for stage in STAGES] == [model.name for model in direct.stages]
 
 
 def test_the_chained_stages_give_the_reference_answer_alone_and_joined(stages):

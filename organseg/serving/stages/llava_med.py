@@ -18,7 +18,6 @@ from organseg.serving.language_model import load_language_model
 from organseg.serving.request_checks import session_lost
 from organseg.serving.stage import Arrays, JoiningStage, StageContext, StageRequest
 
-
 _NO_KEY = bytes(32)
 """What a warm-up comes with: no image has it, and nothing is kept under it."""
 

@@ -1,0 +1,145 @@
+"""Nothing is computed twice for one image, on the real Triton server: counted, bounded, sound."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tritonclient.grpc import InferenceServerClient
+
+from constructed import PICTURES, QUESTIONS
+from organseg.contract import TINY, model_of, names
+from organseg.contract.keeping import KEPT_BYTES_PARAMETER
+from organseg.contract.pbtxt import config_text, parse_config
+from organseg.errors import ImageError, ServerFaultError
+from organseg.imaging.encoding import encode_sample
+from organseg.serving.embedded import EmbeddedServer, EnsembleProbe, ServerOptions
+from organseg_client import OrganSegClient
+
+pytestmark = pytest.mark.server
+
+QUESTION = next(iter(QUESTIONS))
+EMBEDDING_BYTES = 2 * int(np.prod(model_of(TINY, "image_encoder").outputs[0].shape()))
+ROOM = 2
+"""Images that the bounded server has room for."""
+
+
+@pytest.fixture(scope="module")
+def bounded(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
+    """A server that keeps the embeddings of two images alone."""
+    models = tmp_path_factory.mktemp("bounded") / "models"
+    shutil.copytree(release / "models", models)
+    path = models / "image_features" / "config.pbtxt"
+    config = parse_config(path.read_text())
+    config.parameters[KEPT_BYTES_PARAMETER].string_value = str(ROOM * EMBEDDING_BYTES)
+    path.write_text(config_text(config))
+    # It will not end by itself behind the last test, which kills one of its parts.
+    options = ServerOptions(grpc_port=0, http_port=0, metrics_port=0, stop_timeout_s=5)
+    with EmbeddedServer(models, options, probe=EnsembleProbe()) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def client(bounded: EmbeddedServer) -> Iterator[OrganSegClient]:
+    with OrganSegClient(bounded.grpc_address, deadline_s=120) as client:
+        yield client
+
+
+def kept(server: EmbeddedServer, name: str, stage: str = "image_features") -> int:
+    with urllib.request.urlopen(server.metrics_url, timeout=30) as page:
+        text = page.read().decode()
+    found = re.search(rf'^organ_seg_kept_{name}{{stage="{stage}"}} (\d+)', text, re.MULTILINE)
+    assert found, f"no organ_seg_kept_{name} of {stage}"
+    return int(found[1])
+
+
+def executions(server: EmbeddedServer) -> int:
+    with InferenceServerClient(server.grpc_address) as triton:
+        (found,) = triton.get_inference_statistics("image_encoder", as_json=True)["model_stats"]
+    return int(found["execution_count"])
+
+
+@pytest.mark.parametrize("stage", ["image_features", "llava_med"])
+def test_a_second_question_about_an_image_is_a_hit(bounded, client, stage):
+    before = {name: kept(bounded, name, stage) for name in ("hits", "misses")}
+    image = encode_sample()
+    for question in list(QUESTIONS)[:3]:
+        client.segment(image, question)
+    assert kept(bounded, "misses", stage) == before["misses"] + 1
+    assert kept(bounded, "hits", stage) == before["hits"] + 2
+
+
+def test_an_image_that_eight_ask_about_at_once_is_encoded_once(bounded, client):
+    before, image = executions(bounded), encode_sample()
+    with ThreadPoolExecutor(8) as threads:
+        results = list(threads.map(lambda _: client.segment(image, QUESTION), range(8)))
+    assert executions(bounded) == before + 1
+    for result in results[1:]:
+        np.testing.assert_array_equal(result.masks, results[0].masks)
+
+
+def test_what_is_kept_stays_within_its_bound_and_the_oldest_is_computed_again(bounded, client):
+    images = [encode_sample() for _ in range(ROOM + 1)]
+    for image in images:
+        client.segment(image, QUESTION)
+    assert kept(bounded, "bytes") == ROOM * EMBEDDING_BYTES
+    evictions, misses = kept(bounded, "evictions"), kept(bounded, "misses")
+    client.segment(images[0], QUESTION)
+    assert kept(bounded, "misses") == misses + 1
+    assert kept(bounded, "evictions") == evictions + 1
+
+
+def test_a_bad_image_fails_alone_beside_good_ones(client):
+    requests = [PICTURES[0], b"no image", PICTURES[0], PICTURES[1]]
+
+    def ask(image: bytes) -> object:
+        try:
+            return client.segment(image, QUESTION)
+        except ImageError as error:
+            return error
+
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(ask, requests))
+    assert [isinstance(each, ImageError) for each in found] == [False, True, False, False]
+
+
+def test_the_model_config_says_how_much_is_kept(bounded):
+    with InferenceServerClient(bounded.grpc_address) as triton:
+        found = triton.get_model_config("llava_med", as_json=True)["config"]["parameters"]
+    assert int(found[KEPT_BYTES_PARAMETER]["string_value"]) >= 256 << 20
+    assert names.PREFIX_KEPT in {tensor.name for tensor in model_of(TINY, "llava_med").outputs}
+
+
+def encoder_process(models: str) -> int:
+    """The process of the bounded server's image encoder."""
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                command = (folder / "cmdline").read_bytes().decode(errors="replace")
+            except OSError:
+                continue
+            if f"{models}/image_encoder/1/model.py" in command:
+                return int(folder.name)
+    raise AssertionError("no process of the image encoder")
+
+
+def test_a_dead_encoder_is_an_error_that_is_not_kept_and_the_probe_finds_it(bounded, client):
+    # Last: this server does not come back.
+    known = encode_sample()
+    client.segment(known, QUESTION)
+    os.kill(encoder_process(str(bounded._model_repository)), signal.SIGKILL)
+    stranger = encode_sample()
+    for _ in range(2):
+        with pytest.raises(ServerFaultError):
+            client.segment(stranger, QUESTION)
+    assert client.segment(known, QUESTION).organs
+    with pytest.raises(ServerFaultError):
+        EnsembleProbe()(bounded.grpc_address)
