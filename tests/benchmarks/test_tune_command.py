@@ -38,8 +38,12 @@ class Sweep:
 def sweep(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Sweep:
     """The sweep once it has run."""
     out = tmp_path_factory.mktemp("tune") / "deployment.json"
-    arguments = f"tune --release {release} --out {out} --users 2 --seconds 0.3 --knobs cores"
-    found = Sweep([*arguments.split(), "--margin", "900"], out, out.with_suffix(".record.json"))
+    arguments = f"tune --release {release} --out {out} --users 2 --knobs cores"
+    found = Sweep(
+        [*arguments.split(), *"--seconds 0.3 --answers 4 --margin 900".split()],
+        out,
+        out.with_suffix(".record.json"),
+    )
     assert main(found.arguments) == 0
     return found
 
