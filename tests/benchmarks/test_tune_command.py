@@ -38,12 +38,9 @@ class Sweep:
 def sweep(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Sweep:
     """The sweep once it has run."""
     out = tmp_path_factory.mktemp("tune") / "deployment.json"
-    arguments = f"tune --release {release} --out {out} --users 2 --knobs cores"
-    found = Sweep(
-        [*arguments.split(), *"--seconds 0.3 --answers 4 --margin 900".split()],
-        out,
-        out.with_suffix(".record.json"),
-    )
+    load = "--users 2 --seconds 0.3 --answers 4 --knobs cores --margin 900"
+    arguments = f"tune --release {release} --out {out} {load}".split()
+    found = Sweep(arguments, out, out.with_suffix(".record.json"))
     assert main(found.arguments) == 0
     return found
 

@@ -53,7 +53,7 @@ def test_no_cores_leave_the_process_as_it_is() -> None:
 
 def test_a_core_that_is_not_there_is_refused_and_nothing_changes() -> None:
     before = os.sched_getaffinity(0)
-    with pytest.raises(EngineError, match="wanted the cores .*4095, this process may use .*0"):
+    with pytest.raises(EngineError, match=r"wanted the cores .*4095, this process may use .*0"):
         keep_to_cores((min(before), 4095))
     assert os.sched_getaffinity(0) == before
 
