@@ -103,11 +103,6 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         metavar="N",
         help="locust worker processes that share the users (default: none)",
     )
-    parser.add_argument(
-        "--listen",
-        metavar="HOST:PORT",
-        help="wait here for --workers on other machines (`load-worker`), and start none",
-    )
     add_input_options(parser)
     add_mix_options(parser)
     add_connection_options(parser)
@@ -198,7 +193,6 @@ def _sweep(options: argparse.Namespace) -> Sweep:
         seconds=options.seconds,
         warm_up=options.warm_up,
         workers=options.workers,
-        listen=options.listen,
         workload=workload_spec(options),
     )
 

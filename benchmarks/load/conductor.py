@@ -30,6 +30,7 @@ Emit = Callable[[dict[str, Any]], None]
 ENROLLED, JOB, PREPARED = "enrolled", "job", "prepared"
 """Messages by which a worker gets its part of the window."""
 
+_HOST = "127.0.0.1"
 _PATIENCE_S = 120.0
 _LOOK_S = 0.25
 _OPEN_LOOP_WARM_UP_USERS = 8
@@ -206,14 +207,13 @@ def _master(
     spec: TargetSpec, plan: LoadPlan, tally: Tally, tell: Callable[[], None], stack: ExitStack
 ) -> Any:
     environment = Environment(user_classes=[LoadUser], stop_timeout=_drain_s(spec))
-    host, port = _listening_address(plan.listen)
-    runner = environment.create_master_runner(host, port)
+    port = _free_port()
+    runner = environment.create_master_runner(_HOST, port)
     tally.join(runner)
-    if plan.listen is None:
-        for _ in range(plan.workers):
-            command = [sys.executable, "-m", "benchmarks.load.process", f"{host}:{port}"]
-            worker = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=sys.stderr)
-            stack.callback(_end, worker)
+    for _ in range(plan.workers):
+        command = [sys.executable, "-m", "benchmarks.load.process", f"{_HOST}:{port}"]
+        worker = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=sys.stderr)
+        stack.callback(_end, worker)
     tally.wait(lambda: len(tally.enrolled) >= plan.workers, _PATIENCE_S, "all workers there", tell)
     job = json.loads(json.dumps({"target": spec.to_json(), "plan": plan.to_json()}))
     for name in tally.enrolled:
@@ -222,14 +222,10 @@ def _master(
     return runner
 
 
-def _listening_address(listen: str | None) -> tuple[str, int]:
-    if listen is not None:
-        host, _, port = listen.rpartition(":")
-        return host, int(port)
+def _free_port() -> int:
     with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        host, port = free.getsockname()
-    return host, port
+        free.bind((_HOST, 0))
+        return int(free.getsockname()[1])
 
 
 def _end(worker: subprocess.Popen[bytes]) -> None:

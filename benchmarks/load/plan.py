@@ -51,9 +51,6 @@ class LoadPlan:
     """Requests of each user, of eight at most in an open loop, before the window begins."""
     workers: int = 0
     """Locust worker processes that share the users; 0 for users in the load process itself."""
-    listen: str | None = None
-    """`HOST:PORT` where workers on other machines find the load process; None to start the
-    workers here."""
     workload: WorkloadSpec = field(default_factory=WorkloadSpec)
     """The images and questions."""
 

@@ -38,8 +38,6 @@ class Sweep:
     """Requests of each user in front."""
     workers: int = 0
     """Locust workers; 0 for none."""
-    listen: str | None = None
-    """Where workers of other machines come in."""
     workload: WorkloadSpec = field(default_factory=WorkloadSpec)
     """Images and questions."""
 
@@ -68,7 +66,6 @@ def run_sweep(
         seconds=sweep.seconds,
         warm_up=sweep.warm_up,
         workers=sweep.workers,
-        listen=sweep.listen,
         workload=sweep.workload,
     )
     for mix in sweep.mixes:
