@@ -79,7 +79,15 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         type=_seconds,
         default=_LOAD.seconds,
         metavar="S",
-        help="length of a window (default: %(default)g); a slow release needs longer ones",
+        help="length of a window, at least (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--answers",
+        type=count,
+        default=_LOAD.answers,
+        metavar="N",
+        help="answers in a window, at least: those of a slow release are longer (default: "
+        "%(default)s)",
     )
     parser.add_argument(
         "--rounds",
@@ -138,6 +146,7 @@ def run(options: argparse.Namespace) -> int:
     load = TuneLoad(
         users=options.users,
         seconds=options.seconds,
+        answers=options.answers,
         rounds=options.rounds,
         mix=Mix(options.mix),
         workload=WorkloadSpec(

@@ -40,7 +40,9 @@ class TuneLoad:
     users: int = 8
     """Users at once, each of whom asks again once answered."""
     seconds: float = 6.0
-    """Length of a window."""
+    """Length of a window, at least."""
+    answers: int = 20
+    """Answers in a window, at least: those of a slow release are longer."""
     rounds: int = 1
     """Times A B B A for each change."""
     mix: Mix = Mix.DISTINCT
@@ -78,6 +80,7 @@ class Contest:
         self._release, self._load, self._rule, self._tell = release, load, rule, tell
         self._released = choices_in(read_configs(release))
         self._sides: list[_Side] = []
+        self._seconds: dict[int, float] = {}
         self._stack = ExitStack()
 
     def __enter__(self) -> Contest:
@@ -136,6 +139,9 @@ class Contest:
         users: int,
         pairs: list[tuple[dict[str, Any], dict[str, Any]]],
     ) -> None:
+        if users not in self._seconds:
+            # Of the same length for both sides.
+            self._seconds[users] = self._length(one, users)
         for turn in range(2 * self._load.rounds):
             self._tell(f"{label}, users {users}, pair {turn + 1} of {2 * self._load.rounds}")
             if turn % 2:
@@ -152,22 +158,40 @@ class Contest:
             raise _ChallengerFailedError(str(error)) from None
 
     def _window(self, side: _Side, users: int) -> dict[str, Any]:
-        server = side.server
-        spec = TargetSpec(TargetKind.ORGAN_SEG, server.grpc_address)
-        plan = LoadPlan(
-            mix=self._load.mix,
-            users=users,
-            seconds=self._load.seconds,
-            workload=self._load.workload,
-        )
-        view = ServerView(server.process_group, server.grpc_address)
-        before = thread_times(server.process_group)
-        window = run_window(spec, plan, view)
-        after = thread_times(server.process_group)
-        _require_answers(window)
+        session = side.server.process_group
+        before = thread_times(session)
+        window = self._asked(side, users, seconds=self._seconds[users])
+        after = thread_times(session)
         running = (window.server_cpu_s or 0.0) / window.seconds
         contention = asdict(contention_between(before, after, running))
         return {**window.to_json(), "contention": contention}
+
+    def _length(self, side: _Side, users: int) -> float:
+        """How long a window must be for the answers that are wanted, seconds."""
+        self._tell(f"how long a window must be for users {users}")
+        rate = self._asked(side, users, requests=max(users, 3)).per_second
+        return max(self._load.seconds, self._load.answers / rate)
+
+    def _asked(
+        self, side: _Side, users: int, *, seconds: float | None = None, requests: int | None = None
+    ) -> Window:
+        """A window of load; raises `ServerFaultError` unless every request was answered."""
+        server = side.server
+        plan = LoadPlan(
+            mix=self._load.mix,
+            users=users,
+            seconds=seconds,
+            requests=requests,
+            warm_up=1,
+            workload=self._load.workload,
+        )
+        window = run_window(
+            TargetSpec(TargetKind.ORGAN_SEG, server.grpc_address),
+            plan,
+            ServerView(server.process_group, server.grpc_address),
+        )
+        _require_answers(window)
+        return window
 
     def _serve(self, choices: Stages) -> _Side:
         for side in self._sides:

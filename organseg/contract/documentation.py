@@ -33,6 +33,11 @@ with `--image-features direct` has `image_encoder` in its place, keeps nothing, 
 the ensemble was given and what it answered, and a release may leave it out.
 """
 
+_MACHINES = (
+    "The numbers for a CPU are for two cores; "
+    "[a file](deployment-table.md) changes them for another machine.\n"
+)
+
 
 def render_documentation() -> str:
     """The whole page as Markdown, ending in a newline."""
@@ -62,7 +67,11 @@ def render_documentation() -> str:
             tensor_table("reads", model.inputs),
             tensor_table("writes", model.outputs),
         ]
-    parts += ["## Deployment\n", *(_deployment_table(preset) for preset in PRESETS.values())]
+    parts += [
+        "## Deployment\n",
+        _MACHINES,
+        *(_deployment_table(preset) for preset in PRESETS.values()),
+    ]
     return "\n".join(parts)
 
 

@@ -107,6 +107,14 @@ def test_threads_reach_the_numeric_libraries() -> None:
     assert environment[THREADS_VARIABLE] == "3"
 
 
+def test_threads_without_work_sleep_unless_the_user_wants_them_to_spin() -> None:
+    quiet = server_environment(TRITON, [], ServerOptions(), {})
+    assert quiet["OMP_WAIT_POLICY"] == "PASSIVE"
+    assert quiet["OPENBLAS_NUM_THREADS"] == "1"
+    spinning = server_environment(TRITON, [], ServerOptions(), {"OMP_WAIT_POLICY": "ACTIVE"})
+    assert spinning["OMP_WAIT_POLICY"] == "ACTIVE"
+
+
 def test_the_users_engine_reaches_every_model_and_without_one_the_table_holds() -> None:
     chosen = server_environment(TRITON, [], ServerOptions(engine=CpuEngine.OPENVINO), {})
     assert chosen[ENGINE_VARIABLE] == "openvino"
