@@ -98,6 +98,13 @@ def _add_plan(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument(
         "--gpus", type=count, default=1, metavar="N", help="GPUs of a machine (default: 1)"
     )
+    parser.add_argument(
+        "--requests",
+        type=count,
+        default=3000,
+        metavar="N",
+        help="requests that are played for each number of servers (default: 3000)",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the record here")
     parser.set_defaults(run=_plan)
 
@@ -159,7 +166,7 @@ def _plan(options: argparse.Namespace) -> int:
         "benchmark": "scaling plan",
         "source": source,
         "command": _command(),
-        **planning.plan(flow, question),
+        **planning.plan(flow, question, requests=options.requests),
     }
     print(tables.plan_text(found))
     if options.json:

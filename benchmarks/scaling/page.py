@@ -19,7 +19,7 @@ PAGE = REPO_ROOT / "docs" / "scaling.md"
 """The page."""
 RESULTS = REPO_ROOT / "docs" / "results" / "scaling"
 """Where the records lie."""
-_MISSING = "*Not measured yet: make the record by the command below, then render this page.*"
+_MISSING = "*Not measured yet: the commands at the top of this page make the record and render it.*"
 _PARTS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {"check": check_text, "plan": plan_text}
 
 

@@ -16,6 +16,8 @@ from organseg.errors import InvalidInputError
 BUSIEST = 0.95
 """A pool may be in use so much of the time at most. Above, some percent that a measured time is
 off turn a stable queue into one that grows."""
+REQUESTS = 3000
+"""So many are played for each number of servers that is looked at."""
 MOST_SERVERS = 512
 """More are not looked at."""
 _RATES = (0.25, 0.5, 1.0, 2.0)
@@ -70,7 +72,7 @@ class Step:
 
 
 def servers_for(
-    flow: Flow, question: Question, *, rate_per_s: float | None = None, requests: int = 3000
+    flow: Flow, question: Question, *, rate_per_s: float | None = None, requests: int = REQUESTS
 ) -> tuple[int, Outcome]:
     """The fewest servers that keep the p95 and stay below `BUSIEST`, and what they do then.
 
@@ -103,12 +105,13 @@ def servers_for(
 def _smallest(start: int, enough: Callable[[int], bool]) -> int:
     """The smallest number from `start` on for which `enough` holds, if it holds from there on."""
     low, high, step = start - 1, start, 1
-    while not enough(high):
+    # Asked before anything is played: a huge rate would be played for hours.
+    while high > MOST_SERVERS or not enough(high):
         low, high, step = high, high + step, step * 2
         if high > MOST_SERVERS:
             raise InvalidInputError(
-                f"wanted a number of servers for this rate and p95, {low} are too few and no more "
-                f"than {MOST_SERVERS} are looked at: ask for less"
+                f"wanted a number of servers for this rate and p95, {MOST_SERVERS} may be too few "
+                "and no more are looked at: ask for less"
             )
     while high - low > 1:
         middle = (low + high) // 2
@@ -149,7 +152,9 @@ def _tightest(flow: Flow, site: Site, hit_rate: float) -> Bound:
     return bounds(flow, site, hit_rate=hit_rate)[0]
 
 
-def stickiness_costs(flow: Flow, question: Question, servers: int) -> list[dict[str, Any]]:
+def stickiness_costs(
+    flow: Flow, question: Question, servers: int, *, requests: int = REQUESTS
+) -> list[dict[str, Any]]:
     """The same load on so many servers, by where follow-ups and other requests go."""
     rows: list[dict[str, Any]] = []
     for stickiness, placement in (
@@ -160,7 +165,7 @@ def stickiness_costs(flow: Flow, question: Question, servers: int) -> list[dict[
         (Stickiness.ANY, Placement.RANDOM),
     ):
         load = replace(question.load(), stickiness=stickiness, placement=placement)
-        outcome = simulate(flow, question.site(servers), load)
+        outcome = simulate(flow, question.site(servers), load, requests=requests)
         expected = question.hit_rate
         if stickiness is Stickiness.ANY:
             expected = spread_hit_rate(question.hit_rate, servers)
@@ -175,19 +180,21 @@ def stickiness_costs(flow: Flow, question: Question, servers: int) -> list[dict[
     return rows
 
 
-def plan(flow: Flow, question: Question) -> dict[str, Any]:
+def plan(flow: Flow, question: Question, *, requests: int = REQUESTS) -> dict[str, Any]:
     """The whole answer, as plain values for JSON; raises `InvalidInputError` as `servers_for`."""
-    servers, outcome = servers_for(flow, question)
+    servers, outcome = servers_for(flow, question, requests=requests)
     curve = []
     for share in _RATES:
         rate = question.rate_per_s * share
         count, met = (
-            (servers, outcome) if share == 1 else servers_for(flow, question, rate_per_s=rate)
+            (servers, outcome)
+            if share == 1
+            else servers_for(flow, question, rate_per_s=rate, requests=requests)
         )
         curve.append({"rate_per_s": rate, "servers": count, "p95_ms": met.p95_ms})
     without = None
     if question.hit_rate > 0:
-        without = servers_for(flow, replace(question, hit_rate=0.0))[0]
+        without = servers_for(flow, replace(question, hit_rate=0.0), requests=requests)[0]
     machine = question.site(1)
     return {
         "question": {**asdict(question), "stickiness": question.stickiness.value},
@@ -201,7 +208,7 @@ def plan(flow: Flow, question: Question) -> dict[str, Any]:
             asdict(step) for step in bottlenecks(flow, machine, hit_rate=question.hit_rate)
         ],
         "stickiness": (
-            stickiness_costs(flow, question, servers)
+            stickiness_costs(flow, question, servers, requests=requests)
             if question.hit_rate > 0 and servers > 1
             else []
         ),
