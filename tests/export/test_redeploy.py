@@ -11,7 +11,12 @@ from pathlib import Path
 import pytest
 
 from benchmarks.served_cost import processor_seconds
+from constructed import constructed_checkpoint
+from export.__main__ import main
+from export.progress import Progress
 from export.redeploy import read_configs, redeploy
+from export.release import write_release
+from organseg.contract import TINY, Platform
 from organseg.contract.deployed_config import choices_in
 from organseg.contract.deployment_file import Deployment, StageChoice
 from organseg.errors import ContractError, ReleaseError, ServerStartError
@@ -73,6 +78,35 @@ def test_a_manifest_without_a_deployment_is_refused_by_name(release: Path, work:
     path.write_text(json.dumps(document))
     with pytest.raises(ReleaseError, match="'deployment' as dict"):
         read_manifest(work / "one")
+
+
+@pytest.mark.parametrize(
+    "deployment", [Deployment(platform="tensorrt"), Deployment({"brain": StageChoice(threads=1)})]
+)
+def test_an_export_refuses_a_deployment_that_does_not_fit_before_any_graph(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    with pytest.raises(ContractError):
+        write_release(
+            constructed_checkpoint(),
+            TINY,
+            Platform.PYTHON,
+            tmp_path / "out",
+            replace=False,
+            progress=Progress(quiet=True),
+            deployment=deployment,
+        )
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_export_command_reads_its_deployment_file_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "deployment.json"
+    path.write_text('{"schema": 1, "stages": {"gate": {"thread": 2}}}')
+    assert main(["--out", str(tmp_path / "out"), "--deployment", str(path)]) == 1
+    said = capsys.readouterr().err
+    assert "among instances, threads, joins_requests, queue_delay_microseconds, cores" in said
 
 
 @pytest.mark.server
