@@ -45,8 +45,10 @@ PARTS: tuple[Part, ...] = (
         "follow-up",
         "further questions about the same image",
         "follow-up",
-        {"tiny": 60, "medsam": 240},
+        {"tiny": 40, "medsam": 240},
         30,
+        quick=("--images", "3"),
+        more={"medsam": ("--images", "8")},
     ),
     Part(
         "load",
@@ -74,8 +76,11 @@ PARTS: tuple[Part, ...] = (
         "second-opinion",
         "the same load by perf_analyzer",
         "second-opinion",
-        {"tiny": 120, "medsam": 900},
+        {"tiny": 150, "medsam": 900},
         60,
+        full=("--users", "1", "2", "4", "--turns", "2", "--window-requests", "20"),
+        quick=("--users", "1", "--turns", "1", "--window-requests", "5"),
+        more={"medsam": ("--window-requests", "5")},
     ),
     Part(
         "peers",
@@ -83,7 +88,9 @@ PARTS: tuple[Part, ...] = (
         "peers",
         {"tiny": 600, "medsam": 5400},
         180,
+        full=("--turns", "5"),
         quick=("--turns", "1", "--seconds", "2"),
+        more={"medsam": ("--requests", "16")},
     ),
 )
 """`memory-soak` is none of them: it takes as long as all of them, and has a command of its own."""

@@ -80,6 +80,13 @@ def test_a_release_is_served_measured_and_stopped(release: Path, tmp_path: Path)
     assert status == 0
     assert_complete(record)
     assert record["server"]["release"]["platform"] == "python"
+    inside = record["in_process"]
+    assert inside["requests"] == 2
+    assert set(inside["path"]) <= set(inside["stages_ms"]) <= set(STAGES)
+    assert inside["critical_path_ms"] == pytest.approx(
+        sum(inside["stages_ms"][name] for name in inside["path"])
+    )
+    assert inside["hops"] == len(inside["path"])
 
 
 @pytest.mark.server

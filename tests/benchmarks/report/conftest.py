@@ -74,7 +74,7 @@ def own_window(load: float, per_second: float, p50: float, **changes) -> Window:
     return window(load, per_second, p50, stages=stages, cache=cache, **changes)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def load_windows() -> list[Window]:
     """A sweep of users on distinct images whose knee is at 4, others on two mixes, and rates."""
     distinct = [(1, 9.5, 101), (2, 15.25, 128), (4, 18.5, 199), (8, 19.1, 402), (32, 19.3, 1604)]
@@ -102,7 +102,7 @@ def load_windows() -> list[Window]:
     ]  # fmt: skip
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def peer_windows() -> list[Window]:
     """Five turns: five targets at eight users, ours at one and at 32 too, and a session."""
     means = {
@@ -137,12 +137,14 @@ def peer_windows() -> list[Window]:
     return found  # fmt: skip
 
 
-@pytest.fixture
-def write(tmp_path: Path):
+@pytest.fixture(scope="module")
+def write(tmp_path_factory: pytest.TempPathFactory):
     """Writes a record as JSON and gives its file."""
 
+    folder = tmp_path_factory.mktemp("records")
+
     def written(name: str, **document) -> Path:
-        path = tmp_path / f"{name}.json"
+        path = folder / f"{name}.json"
         server = {"preset": "tiny", "address": "embedded", "release": {"created": "today"}}
         path.write_text(json.dumps({"run": RUN, "server": server, **document}))
         return path
@@ -150,7 +152,7 @@ def write(tmp_path: Path):
     return written
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def load_record(write, load_windows) -> Path:
     return write(
         "load",
@@ -160,7 +162,7 @@ def load_record(write, load_windows) -> Path:
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def peers_record(write, peer_windows) -> Path:
     knobs = {"threads": 2, "workers": 1, "at_once": 1, "batch": 4, "batch_timeout_s": 0.01}
     own = {"threads": None, "workers": 1, "at_once": 2, "batch": 1, "batch_timeout_s": 0.0}
@@ -181,7 +183,7 @@ def peers_record(write, peer_windows) -> Path:
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def follow_up_record(write) -> Path:
     server = {"preset": "tiny", "address": "embedded", "release": {"created": "today"}}
     return write(
@@ -197,7 +199,7 @@ def follow_up_record(write) -> Path:
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def second_opinion_record(write) -> Path:
     levels = [
         {
@@ -214,7 +216,7 @@ def second_opinion_record(write) -> Path:
     return write("second-opinion", benchmark="second-opinion", levels=levels, agree=True)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def soak_record(write) -> Path:
     def sample(requests: int, memory: float) -> dict:
         kept = {"hits": 1, "misses": 2, "bytes": 5_242_880, "evictions": requests // 100}
@@ -236,7 +238,7 @@ def soak_record(write) -> Path:
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def every_record(
     load_record, peers_record, stages_record, follow_up_record, second_opinion_record, soak_record
 ) -> list[Path]:
@@ -251,7 +253,7 @@ def every_record(
     ]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def stages_record(write) -> Path:
     def stage(name: str, milliseconds: float) -> dict:
         return {
