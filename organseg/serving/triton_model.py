@@ -21,7 +21,7 @@ from organseg.contract import (
     preset_by_name,
     session_limits_in,
 )
-from organseg.contract.deployed_config import cores_in
+from organseg.contract.cores import cores_in
 from organseg.errors import (
     ContractError,
     InvalidInputError,

@@ -17,7 +17,7 @@ from tritonclient.grpc import InferenceServerClient
 
 from constructed import PICTURES, QUESTIONS
 from organseg.contract import TINY, model_of
-from organseg.contract.deployed_config import CORES_PARAMETER
+from organseg.contract.cores import CORES_PARAMETER
 from organseg.contract.keeping import KEPT_BYTES_PARAMETER
 from organseg.contract.pbtxt import config_text, parse_config
 from organseg.errors import ImageError, ServerFaultError
