@@ -145,8 +145,8 @@ def deployment_of(
     On a GPU every engine waits a millisecond for company. On a CPU a batch costs what its requests
     cost one by one, so nothing waits: the two stages that open the branches join what is there, the
     light ones take requests one by one (docs/deployment-table.md has the sweep that chose). One
-    thread each: the branches share the cores. At full size the image encoder may use both, since the other branch
-    takes no time beside it, and so may the mask decoder behind it.
+    thread each: the branches share the cores. At full size the image encoder may use both, since
+    the other branch takes no time beside it, and so may the mask decoder behind it.
 
     Raises `ContractError` where a language model is to be spread over GPUs on a platform that has
     none.
