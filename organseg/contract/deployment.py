@@ -30,7 +30,7 @@ from organseg.contract.models import (
     Model,
     ModelKind,
 )
-from organseg.contract.presets import MEDSAM, Preset
+from organseg.contract.presets import LLAVA_MED_7B, MEDSAM, Preset
 from organseg.errors import ContractError
 
 
@@ -143,10 +143,10 @@ def deployment_of(
     """The row of the table for one stage; `language_model` as chosen, or the default's.
 
     On a GPU every engine waits a millisecond for company. On a CPU a batch costs what its requests
-    cost one by one, so the light stages take them one by one, and the two that open the branches
-    wait two milliseconds (docs/deployment-table.md has the sweep that chose). One thread each: the
-    branches share the cores. At full size the image encoder may use both, since the other branch
-    takes no time beside it, and so may the mask decoder behind it.
+    cost one by one, so nothing waits: the two stages that open the branches join what is there, the
+    light ones take requests one by one (docs/deployment-table.md has the sweep that chose). One
+    thread each: the branches share the cores. At full size the image encoder may use both, since
+    the other branch takes no time beside it, and so may the mask decoder behind it.
 
     Raises `ContractError` where a language model is to be spread over GPUs on a platform that has
     none.
@@ -177,6 +177,8 @@ def deployment_of(
         return replace(stage, joins_requests=True, queue_delay_microseconds=1_000, on_gpu=True)
     opens_branch = model.name in ("image_encoder", "llava_med")
     both_cores = full_size_on_cpu and model.name in ("image_encoder", "mask_decoder")
+    # An engine keeps the language model's weights a second time: not 28 GiB of them.
+    large = model.name == "llava_med" and preset.vision_language == LLAVA_MED_7B.vision_language
     other_weights = stage.language_model and stage.language_model.weights is not (
         LanguageModelWeights.FP32
     )
@@ -184,8 +186,7 @@ def deployment_of(
         stage,
         joins_requests=opens_branch,
         threads=2 if both_cores else 1,
-        queue_delay_microseconds=2_000 if opens_branch else 0,
-        engines=() if other_weights else engines_of(model),
+        engines=() if large or other_weights else engines_of(model),
     )
 
 

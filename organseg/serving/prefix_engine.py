@@ -12,6 +12,7 @@ import warnings
 from threading import Lock
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -77,7 +78,7 @@ class OpenVinoPrefix:
             rows = [self._run(pixels) for pixels in vlm_pixels.numpy()]
         return tuple(torch.cat(parts) for parts in zip(*rows, strict=True))
 
-    def _run(self, pixels: np.ndarray) -> list[Tensor]:
+    def _run(self, pixels: npt.NDArray[np.uint8]) -> list[Tensor]:
         # Outputs are copied, as the next call overwrites them.
         found = self._request.infer([pixels[np.newaxis]], share_inputs=True, share_outputs=False)
         return [torch.from_numpy(found[index]) for index in range(len(found))]

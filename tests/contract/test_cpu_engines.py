@@ -35,7 +35,9 @@ def test_a_heavy_stage_on_a_cpu_has_an_engine_of_every_cpu_and_nothing_else_has_
                 assert CpuEngine.ONNXRUNTIME in engines
                 assert len(set(engines)) == len(engines)
             elif model.name == "llava_med" and platform is Platform.PYTHON:
-                assert engines == (CpuEngine.OPENVINO, CpuEngine.TORCH)
+                # At full size an engine's second copy of the weights would take 28 GiB.
+                both = (CpuEngine.OPENVINO, CpuEngine.TORCH)
+                assert engines == (() if preset.name == "llava-med-7b" else both)
             else:
                 assert engines == ()
 
