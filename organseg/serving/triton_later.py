@@ -106,8 +106,11 @@ def _ask_model(
     ).exec()
     if response.has_error():
         error = response.error()
-        # It is passed on as it came.
-        raise CarriedFailure(error.code().name, error.message())
+        words = error.message()
+        # It is passed on as it came. But on this way Triton calls every failure internal, and who
+        # is turned away from a queue may ask again.
+        code = "UNAVAILABLE" if "timeout expired" in words else error.code().name
+        raise CarriedFailure(code, words)
     return {
         output: _own_copy(pb_utils.get_output_tensor_by_name(response, output))
         for output in outputs

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tritonclient.grpc import InferenceServerClient
+from tritonclient.grpc import InferenceServerClient, InferInput
+from tritonclient.utils import InferenceServerException
 
 from constructed import PICTURES, QUESTIONS
-from organseg.contract import TINY, model_of
+from organseg.contract import FEATURES_NAME, TINY, model_of, names
 from organseg.contract.cores import CORES_PARAMETER
 from organseg.contract.keeping import KEPT_BYTES_PARAMETER
 from organseg.contract.pbtxt import config_text, parse_config
@@ -133,6 +134,30 @@ def process_of(stage: str, server: EmbeddedServer) -> int:
             if f"{models}/{stage}/1/model.py" in command:
                 return int(folder.name)
     raise AssertionError(f"no process of {stage}")
+
+
+def test_who_is_turned_away_from_the_encoders_queue_reads_that_the_server_is_busy(bounded):
+    pixels = np.random.default_rng().integers(
+        0, 256, (24, 1, *model_of(TINY, "image_encoder").inputs[0].shape()), dtype=np.uint8
+    )
+
+    def ask(row: int) -> bytes:
+        key = np.full((1, 32), 100 + row, dtype=np.uint8)
+        inputs = []
+        for name, array in ((names.IMAGE_KEY, key), (names.SAM_PIXELS, pixels[row])):
+            inputs.append(InferInput(name, array.shape, "UINT8"))
+            inputs[-1].set_data_from_numpy(array)
+        try:
+            answer = triton.infer(FEATURES_NAME, inputs, timeout=20_000)
+        except InferenceServerException as error:
+            # From the stage's own queue.
+            return str(error.status()).rpartition(".")[2].encode()
+        return bytes(answer.as_numpy(names.FEATURES_FAILURE).item())
+
+    with InferenceServerClient(bounded.grpc_address) as triton, ThreadPoolExecutor(24) as threads:
+        told = set(threads.map(ask, range(24))) - {b""}
+    assert any(each.endswith(b"timeout expired") for each in told)
+    assert {each.split()[0] for each in told} == {b"UNAVAILABLE"}
 
 
 def test_the_stage_that_asks_the_encoder_keeps_to_its_cores_too(bounded):
