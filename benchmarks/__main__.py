@@ -11,22 +11,22 @@ from benchmarks import (
     all_command,
     engines_command,
     follow_up_command,
-    gpu_command,
-    load_command,
-    peers_command,
     perf_analyzer_command,
     perf_input,
-    report_command,
-    scoreboard_command,
     second_opinion_command,
-    scaling_command,
     shared_memory_command,
     soak_command,
     stages_command,
-    tune_command,
     volume_command,
     volume_memory_command,
 )
+from benchmarks.gpu import command as gpu_command
+from benchmarks.load import command as load_command
+from benchmarks.peers import command as peers_command
+from benchmarks.report import command as report_command
+from benchmarks.report import scoreboard_command
+from benchmarks.scaling import command as scaling_command
+from benchmarks.tuning import command as tune_command
 from organseg.errors import OrganSegError
 
 _SUBCOMMANDS: tuple[ModuleType, ...] = (

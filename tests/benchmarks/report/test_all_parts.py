@@ -11,8 +11,8 @@ import pytest
 
 from benchmarks import all_command
 from benchmarks.__main__ import _SUBCOMMANDS, main
-from benchmarks.parts import PARTS, Part
-from benchmarks.run_parts import Outcome, Run, run_parts
+from benchmarks.all_parts import PARTS, Part
+from benchmarks.all_running import Outcome, Run, run_parts
 
 # A stand-in for `python -m benchmarks` that takes the same arguments. What it is told to do stands
 # in the name of the subcommand.
@@ -87,7 +87,7 @@ def test_another_release_form_or_a_lost_record_is_measured_anew(run):
 def test_another_commit_is_measured_anew(run, monkeypatch):
     outcomes(run, [part("one")])
     other = {"id": "f" * 40, "modified": False}
-    monkeypatch.setattr("benchmarks.run_parts.describe_commit", lambda _: other)
+    monkeypatch.setattr("benchmarks.all_running.describe_commit", lambda _: other)
     assert outcomes(run, [part("one")])[0] == [Outcome.DONE]
 
 

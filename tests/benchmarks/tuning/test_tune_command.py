@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.__main__ import main
 from benchmarks.load.window import Window
-from benchmarks.tune_command import add_command
+from benchmarks.tuning.command import add_command
 from benchmarks.tuning.search import CONFIRMATION
 from export.redeploy import redeploy
 from organseg.contract.deployment_file import read_deployment

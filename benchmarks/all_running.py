@@ -13,7 +13,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from benchmarks.parts import Part
+from benchmarks.all_parts import Part
 from benchmarks.record import describe_commit, write_record
 from benchmarks.workload import REPO_ROOT
 from organseg.serving.manifest import MANIFEST_NAME
