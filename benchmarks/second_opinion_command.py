@@ -18,7 +18,7 @@ from benchmarks.load.plan import LoadPlan, WorkloadSpec
 from benchmarks.load.questions import QuestionSource
 from benchmarks.load.running import run_window
 from benchmarks.load.target import TargetKind, TargetSpec
-from benchmarks.load.window import Mix
+from benchmarks.load.window import Mix, Window
 from benchmarks.options import add_input_options, count
 from benchmarks.perf_analyzer import Measurement, ensure_perf_analyzer, run_perf_analyzer
 from benchmarks.perf_input import write_input
@@ -30,7 +30,7 @@ from benchmarks.workload import ImageSource, Workload
 _DESCRIPTION = """\
 Ask a server by the same number of users with locust and with NVIDIA's perf_analyzer, by turns,
 with the same images and questions, and say whether they measure the same: within 15 %, up to
-the number of users at which the server does not get faster any more.
+the knee, behind which more users only wait longer (docs/benchmarks.md).
 """
 
 _WINDOWS = 3
@@ -123,11 +123,11 @@ def run(options: argparse.Namespace) -> int:
                 file=sys.stderr,
             )
     comparisons = compare(
+        [(one.users, _opinion(one)) for one in windows],
         [
-            (one.users, Opinion(one.per_second, one.latency.p50_ms if one.latency else 0.0))
-            for one in windows
+            (one.concurrency, Opinion(one.requests_per_second, one.p50_ms, one.p95_ms))
+            for one in levels
         ],
-        [(one.concurrency, Opinion(one.requests_per_second, one.p50_ms)) for one in levels],
     )
     print(comparison_table(comparisons))
     if options.json:
@@ -165,6 +165,14 @@ def same_workload(spec: WorkloadSpec) -> Workload:
     stream = QuestionSource(spec, Mix.REPEATED).stream(0)
     questions = tuple(asked.question for asked in islice(stream, spec.repeated_images))
     return Workload(questions, ImageSource.FILES if spec.images else ImageSource.SAMPLES)
+
+
+def _opinion(window: Window) -> Opinion:
+    latency = window.latency
+    if latency is None:
+        # Nothing was answered, which differs wholly from any rate.
+        return Opinion(0.0, 0.0, 0.0)
+    return Opinion(window.per_second, latency.p50_ms, latency.p95_ms)
 
 
 def _quiet(_: str) -> None:
