@@ -26,6 +26,7 @@ from benchmarks.peers import command as peers_command
 from benchmarks.report import command as report_command
 from benchmarks.report import scoreboard_command
 from benchmarks.scaling import command as scaling_command
+from benchmarks.stopping import sigterm_unwinds
 from benchmarks.tuning import command as tune_command
 from organseg.errors import OrganSegError
 
@@ -99,7 +100,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         subcommand.add_command(commands)
     options = parser.parse_args(arguments)
     try:
-        return int(options.run(options))
+        with sigterm_unwinds():
+            return int(options.run(options))
     except OrganSegError as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 1

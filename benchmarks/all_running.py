@@ -147,8 +147,10 @@ def _run_command(command: Sequence[str], log: Path) -> int:
     ):
         try:
             return child.wait()
-        except KeyboardInterrupt:
-            # The terminal told the child too: it stops its server before it ends.
+        except BaseException as error:
+            # It stops its servers before it ends. Of Ctrl-C the terminal has told it too.
+            if not isinstance(error, KeyboardInterrupt):
+                child.terminate()
             try:
                 child.wait(_PATIENCE_S)
             except subprocess.TimeoutExpired:

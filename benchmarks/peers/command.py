@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -128,7 +127,7 @@ def run(options: argparse.Namespace) -> int:
             write_record(options.json, record)
 
     print("Starting Organ-Seg and its peers …", file=sys.stderr, flush=True)
-    with _sigterm_unwinds(), open_field(options.release, checkpoint, settings) as field:
+    with open_field(options.release, checkpoint, settings) as field:
         items = _announced(field, options, length, workload)
         with _bar(len(items) * options.turns) as told:
             measured = compare(field, options.users, options.turns, length, workload, told, keep)
@@ -149,7 +148,7 @@ def _tune(
 
     tries = sum(len(grid(peer, cores)) for peer in peers)
     print(f"Tuning: {tries} settings, each in a window of its own.", file=sys.stderr)
-    with _sigterm_unwinds(), _bar(tries) as told:
+    with _bar(tries) as told:
         return tune(
             options.release, checkpoint, peers, cores, options.users, length, workload, told
         )
@@ -169,16 +168,6 @@ def _announced(
         flush=True,
     )
     return items
-
-
-@contextmanager
-def _sigterm_unwinds() -> Iterator[None]:
-    """Lets SIGTERM leave the block as an exception: a stopped peer would outlive this process."""
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
