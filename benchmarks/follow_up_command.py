@@ -89,10 +89,14 @@ def run(options: argparse.Namespace) -> int:
         found = measure(clients, _images(options.images))
     print(table(found))
     if options.json:
-        rows = [{**asdict(each), "ratio": each.ratio} for each in found]
-        write_record(
-            options.json, {**about, "servers": servers, "images": options.images, "rows": rows}
-        )
+        record = {
+            "benchmark": "follow-up",
+            **about,
+            "servers": servers,
+            "images": options.images,
+            "rows": [{**asdict(each), "ratio": each.ratio} for each in found],
+        }
+        write_record(options.json, record)
     return 0
 
 

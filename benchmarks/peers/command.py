@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from benchmarks.options import add_input_options, count
+from benchmarks.peers.settings import Peer, default_settings, grid
 from benchmarks.record import describe_run, write_record
 from organseg.contract import PRESETS
 from organseg.errors import ReleaseError
@@ -23,14 +24,12 @@ if TYPE_CHECKING:
     from benchmarks.peers.comparison import Item, Length, Measured, Trial
     from benchmarks.peers.contenders import Field
     from benchmarks.peers.goals import Goal
-    from benchmarks.peers.settings import Peer
 
 _DESCRIPTION = """\
 Serve one release by Organ-Seg and by its peers on this machine, and measure each in turns, another
 one first in every turn; who is not measured is stopped. Prints medians and whether the goals are
 reached, as Markdown. docs/peers.md says what the peers are.
 """
-_PEERS = ("fastapi_torch", "litserve_torch", "fastapi_graphs", "in_process")
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -53,7 +52,11 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "else the random ones of seed 0)",
     )
     parser.add_argument(
-        "--only", choices=_PEERS, nargs="+", default=_PEERS, help="the peers (default: all)"
+        "--only",
+        choices=[peer.value for peer in Peer],
+        nargs="+",
+        default=[peer.value for peer in Peer],
+        help="the peers (default: all)",
     )
     parser.add_argument("--turns", type=count, default=5, metavar="N", help="default: 5")
     parser.add_argument(
@@ -84,7 +87,6 @@ def run(options: argparse.Namespace) -> int:
     from benchmarks.peers.contenders import open_field
     from benchmarks.peers.goals import goals_of
     from benchmarks.peers.report import comparison_record, comparison_tables
-    from benchmarks.peers.settings import Peer, default_settings
     from organseg.serving.manifest import verify_release
 
     about = describe_run()
@@ -108,6 +110,7 @@ def run(options: argparse.Namespace) -> int:
         peer: best(trials, peer) if trials else default_settings(peer, cores) for peer in peers
     }
     known: dict[str, Any] = {
+        "benchmark": "peers",
         "run": about,
         "preset": manifest.preset,
         "release": {"created": manifest.created, "trained": manifest.trained},
@@ -144,7 +147,6 @@ def _tune(
     workload: WorkloadSpec,
 ) -> list[Trial]:
     from benchmarks.peers.comparison import tune
-    from benchmarks.peers.settings import grid
 
     tries = sum(len(grid(peer, cores)) for peer in peers)
     print(f"Tuning: {tries} settings, each in a window of its own.", file=sys.stderr)
