@@ -14,6 +14,7 @@ from typing import Any
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from benchmarks.load.observation import ServerView
+from benchmarks.load.options import input_spec
 from benchmarks.load.plan import LoadPlan, WorkloadSpec
 from benchmarks.load.questions import QuestionSource
 from benchmarks.load.running import run_window
@@ -88,12 +89,7 @@ def run(options: argparse.Namespace) -> int:
     """Measures and reports; status 1 where they do not agree. Raises `OrganSegError`."""
     about = describe_run()
     program = ensure_perf_analyzer()
-    spec = WorkloadSpec(
-        images=tuple(str(path.resolve()) for path in options.images),
-        texts=tuple(options.questions),
-        seed=options.seed,
-        repeated_images=options.distinct,
-    )
+    spec = replace(input_spec(options), repeated_images=options.distinct)
     with (
         serving(options.release, options.url) as server,
         tempfile.TemporaryDirectory(prefix="organseg-second-opinion-") as folder,

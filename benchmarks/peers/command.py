@@ -82,7 +82,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 def run(options: argparse.Namespace) -> int:
     """Measures and reports; status 1 where a request failed. Raises `OrganSegError`."""
     # Here: other commands do without torch.
-    from benchmarks.load.plan import WorkloadSpec
+    from benchmarks.load.options import input_spec
     from benchmarks.peers.comparison import Length, best, compare
     from benchmarks.peers.contenders import open_field
     from benchmarks.peers.goals import goals_of
@@ -100,11 +100,7 @@ def run(options: argparse.Namespace) -> int:
     peers = [Peer(name) for name in options.only]
     cores = len(os.sched_getaffinity(0))
     length = Length(None if options.requests else options.seconds, options.requests)
-    workload = WorkloadSpec(
-        images=tuple(str(path.resolve()) for path in options.images),
-        texts=tuple(options.questions),
-        seed=options.seed,
-    )
+    workload = input_spec(options)
     trials = _tune(options, checkpoint, peers, cores, length, workload) if options.tune else []
     settings = {
         peer: best(trials, peer) if trials else default_settings(peer, cores) for peer in peers

@@ -124,7 +124,7 @@ def test_a_release_for_a_gpu_is_refused(tmp_path: Path, capsys: pytest.CaptureFi
     assert "wanted a release for the embedded server" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("value", ["0", "-3", "nan", "x", "2000"])
+@pytest.mark.parametrize("value", ["0", "-3", "nan", "x"])
 def test_a_margin_that_is_none_is_refused(value: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["tune", "--release", "r", "--out", "o", f"--margin={value}"])
