@@ -124,11 +124,10 @@ class Contest:
                 self._turns(one, other, label, 1, alone)
         except _ChallengerFailedError as error:
             return Trial(label, failure=str(error))
-        finally:
-            more = {
-                "standing": self._seen(one, [pair[0] for pair in busy + alone]),
-                "challenger": self._seen(other, [pair[1] for pair in busy + alone]),
-            }
+        more = {
+            "standing": self._seen(one, [pair[0] for pair in busy + alone]),
+            "challenger": self._seen(other, [pair[1] for pair in busy + alone]),
+        }
         return replace(_trial(label, busy, alone), more=more)
 
     def _turns(
@@ -202,15 +201,18 @@ class Contest:
         options = ServerOptions(grpc_port=0, http_port=0, metrics_port=0)
         server = EmbeddedServer(place / MODELS_FOLDER, options, probe=EnsembleProbe())
         self._tell("loading")
-        server.__enter__()
+        server.start()
         self._sides.append(_Side(choices, server, place))
         return self._sides[-1]
 
     def _keep(self, *wanted: Stages) -> None:
         """Ends the servers of all other deployments."""
-        for side in [side for side in self._sides if side.choices not in wanted]:
-            self._sides.remove(side)
-            side.server.__exit__(None, None, None)
+        ended = [side for side in self._sides if side.choices not in wanted]
+        self._sides = [side for side in self._sides if side not in ended]
+        # All of them, also where one is interrupted.
+        with ExitStack() as stack:
+            for side in ended:
+                stack.callback(side.server.stop)
 
     def _lacking(self, one: _Side, challenger: Stages) -> str:
         return lacking_room(
