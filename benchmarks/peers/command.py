@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm  # type: ignore[import-untyped]
 
-from benchmarks.options import add_input_options, count
+from benchmarks.options import add_input_options, count, positive
 from benchmarks.peers.settings import Peer, default_settings, grid
 from benchmarks.record import describe_run, write_record
 from organseg.contract import PRESETS
@@ -58,12 +58,18 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         default=[peer.value for peer in Peer],
         help="the peers (default: all)",
     )
-    parser.add_argument("--turns", type=count, default=5, metavar="N", help="default: 5")
+    parser.add_argument(
+        "--turns",
+        type=count,
+        default=5,
+        metavar="N",
+        help="how often each is measured, one after another (default: 5)",
+    )
     parser.add_argument(
         "--users", type=count, default=8, metavar="N", help="users at once (default: 8)"
     )
     parser.add_argument(
-        "--seconds", type=count, default=8, metavar="N", help="length of a window (default: 8)"
+        "--seconds", type=positive, default=8.0, metavar="S", help="length of a window (default: 8)"
     )
     parser.add_argument(
         "--requests",
