@@ -87,8 +87,8 @@ examples:
 """
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command and gives the exit status; a failure is one line on stderr."""
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description="Measure an Organ-Seg server.",
@@ -98,7 +98,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for subcommand in _SUBCOMMANDS:
         subcommand.add_command(commands)
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and gives the exit status; a failure is one line on stderr."""
+    options = build_parser().parse_args(arguments)
     try:
         with sigterm_unwinds():
             return int(options.run(options))
