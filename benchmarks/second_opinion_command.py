@@ -20,7 +20,7 @@ from benchmarks.load.questions import QuestionSource
 from benchmarks.load.running import run_window
 from benchmarks.load.target import TargetKind, TargetSpec
 from benchmarks.load.window import Mix, Window
-from benchmarks.options import add_input_options, count
+from benchmarks.options import add_input_options, count, positive
 from benchmarks.perf_analyzer import Measurement, ensure_perf_analyzer, run_perf_analyzer
 from benchmarks.perf_input import write_input
 from benchmarks.record import describe_run, write_record
@@ -75,7 +75,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     )
     parser.add_argument(
         "--stability",
-        type=float,
+        type=positive,
         default=50.0,
         metavar="PERCENT",
         help="how far perf_analyzer's windows may differ (default: %(default)g)",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from benchmarks.load.target import TargetKind, TargetSpec
 from benchmarks.load.window import Mix
 from benchmarks.options import count, positive
 from benchmarks.served import Served
+from benchmarks.statistics import StatisticsReader
+from organseg.errors import OrganSegError
 from organseg_client import ApiKey, SharedMemory
 
 _DEFAULTS = WorkloadSpec()
@@ -127,10 +130,17 @@ def workload_spec(options: argparse.Namespace) -> WorkloadSpec:
 
 
 def server_view(options: argparse.Namespace, server: Served) -> ServerView:
-    """Where the server is looked at; Triton's statistics are asked without encryption alone."""
+    """Where the server is looked at; Triton's statistics are asked without encryption alone.
+
+    A server named by address that does not give them is measured without, and that is said.
+    """
     is_encrypted = options.tls or options.tls_root is not None or options.tls_key is not None
-    return ServerView(
-        server.session,
-        None if is_encrypted else server.address.split(",")[0],
-        server.metrics_url or options.metrics_url,
-    )
+    statistics = None if is_encrypted else server.address.split(",")[0]
+    if statistics is not None and server.session is None:
+        try:
+            with StatisticsReader(statistics) as reader:
+                reader.read()
+        except OrganSegError as error:
+            print(f"Measuring without Triton's statistics: {error}", file=sys.stderr, flush=True)
+            statistics = None
+    return ServerView(server.session, statistics, server.metrics_url or options.metrics_url)

@@ -202,8 +202,13 @@ def on_gpu(flow: Flow, rows: Sequence[Record]) -> Flow:
     """The flow with stages on a GPU that it was measured on: rows of `docs/results/gpu/*.json`.
 
     Of each stage the fastest engine at batch 1 counts, with the line through its batches.
-    Stages that the rows do not name stay where they are.
+    Stages that the rows do not name stay where they are. Raises `RecordError` where they name none.
     """
+    if not {row.get("stage") for row in rows} & {stage.name for stage in flow.stages}:
+        raise RecordError(
+            "wanted times of the flow's stages on a GPU, got none: give a record of "
+            "`make bench-gpu` with --gpu"
+        )
     stages = []
     for stage in flow.stages:
         own = [row for row in rows if row["stage"] == stage.name]

@@ -11,10 +11,12 @@ import pytest
 from test_load_window import WINDOW
 
 from benchmarks.__main__ import main
-from benchmarks.load.options import input_spec
+from benchmarks.load.observation import ServerView
+from benchmarks.load.options import input_spec, server_view
 from benchmarks.load.plan import LoadPlan, WorkloadSpec
 from benchmarks.load.sweep import NotMeasured, Sweep, run_sweep
 from benchmarks.load.window import Loop, Mix, Window
+from benchmarks.served import Served
 from organseg.errors import NotServedError
 
 SWEEP = Sweep(mixes=(Mix.DISTINCT, Mix.SESSIONS), users=(1, 4), fractions=(0.5, 1.1))
@@ -86,6 +88,14 @@ def test_what_would_measure_nothing_is_refused_before_a_server_is_asked(
 def test_files_are_named_as_the_load_process_in_its_own_folder_finds_them() -> None:
     options = argparse.Namespace(images=[Path("a.png")], questions=["liver?"], seed=3)
     assert input_spec(options) == WorkloadSpec((str(Path.cwd() / "a.png"),), ("liver?",), 3)
+
+
+def test_a_server_that_tells_no_statistics_is_measured_without(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    options = argparse.Namespace(tls=False, tls_root=None, tls_key=None, metrics_url=None)
+    assert server_view(options, Served("127.0.0.1:1", {})) == ServerView()
+    assert "without Triton's statistics" in capsys.readouterr().err
 
 
 @pytest.mark.server

@@ -119,6 +119,8 @@ def test_the_aims_for_a_gpu_stand_in_where_nobody_measured(stages: Record) -> No
     assert flow.stage("llava_med").batch_ms(1) == pytest.approx(35.0)
     with pytest.raises(RecordError, match="make bench-gpu"):
         gpu_targets("tiny")
+    with pytest.raises(RecordError, match="make bench-gpu"):
+        on_gpu(flow_of(stages), [])
 
 
 def test_a_check_compares_every_case_with_the_model(measured: Record) -> None:
