@@ -134,7 +134,7 @@ def test_one_server_and_two_are_held_against_the_model(
 ) -> None:
     monkeypatch.setattr(checking, "serving", serving_again)
     record_file = tmp_path / "check.json"
-    small = ["--seconds", "0.5", "--turns", "1", "--requests", "2", "--rounds", "1", "--users", "1"]
+    small = ["--seconds", "1", "--turns", "1", "--requests", "2", "--rounds", "1", "--users", "1"]
     arguments = ["--release", str(release), *small, "--json", str(record_file)]
     assert main(["scaling", "check", *arguments]) == 0
     record = json.loads(record_file.read_text())
