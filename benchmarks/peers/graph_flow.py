@@ -1,6 +1,6 @@
 """The flow in the release's own graphs and engines, in this process, stage by stage.
 
-The language model is torch's, as in the release; the graphs run in the engines that the release's
+The language model is the server's own stage, the graphs run in the engines that the release's
 configs name. No stage batches, keeps or queues anything: this is what a request costs by itself.
 """
 
@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from benchmarks.critical_path import longest_path
 from benchmarks.peers.torch_flow import assembled
@@ -22,14 +21,13 @@ from organseg.contract import Model, Platform, graph_stages, language_model_in, 
 from organseg.contract.pbtxt import parse_config
 from organseg.imaging.postprocess import Answer
 from organseg.imaging.preprocess import PreparedRequest, prepare
-from organseg.networks.checkpoint import VISION_LANGUAGE_FOLDER
 from organseg.networks.context_cache import FILE_NAME, load_context_cache
 from organseg.networks.gate import decide
 from organseg.serving.engine_choice import engines_for, load_graph
 from organseg.serving.graph_engine import GraphEngine
-from organseg.serving.language_model import load_language_model
 from organseg.serving.manifest import MODELS_FOLDER
-from organseg.serving.stage import Arrays, StageContext
+from organseg.serving.stage import Arrays, StageContext, StageRequest
+from organseg.serving.stages.llava_med import LlavaMedStage
 from organseg.serving.threads import engine_threads
 
 Times = dict[str, float]
@@ -68,8 +66,10 @@ class GraphFlow:
             folder=folder,
             threads=threads_of("llava_med"),
             language_model=language_model_in(parameters["llava_med"]),
+            engines=engines_for("llava_med", parameters["llava_med"]),
         )
-        self._vision_language, _ = load_language_model(context, folder / VISION_LANGUAGE_FOLDER)
+        # The server's own stage, keeping nothing: every image is another one.
+        self._language_model = LlavaMedStage(context)
         cache = load_context_cache(models / "gate" / _VERSION / FILE_NAME)
         self._thresholds = cache.thresholds
 
@@ -119,16 +119,14 @@ class GraphFlow:
         with self._turns[stage]:
             return self._graphs[stage].infer(inputs)
 
-    @torch.inference_mode()
     def _language(self, request: PreparedRequest) -> Arrays:
-        states = self._vision_language(
-            torch.from_numpy(request.vlm_pixels[np.newaxis]), [request.question]
-        )
-        # What travels between stages is in half precision, here as in the server.
-        return {
-            names.ANSWER_STATE: states.answer_state.half().numpy(),
-            names.PATCH_STATES: states.patch_states.half().numpy(),
+        inputs: Arrays = {
+            names.IMAGE_KEY: request.image_key[np.newaxis],
+            names.VLM_PIXELS: request.vlm_pixels[np.newaxis],
+            names.QUESTION: np.array([[request.question.encode()]], dtype=np.object_),
         }
+        (states,) = self._language_model.run_joined([StageRequest(inputs)])
+        return {name: states[name] for name in (names.ANSWER_STATE, names.PATCH_STATES)}
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The table of CPU engines: what runs an exported graph in the Python backend, best first.
+"""The table of CPU engines: what computes a stage in the Python backend, best first.
 
 An engine stands where it does because it was measured (`python -m benchmarks engines`): the tables
 are in docs/results/engines, the reasons in docs/decisions/0015-cpu-engines.md.
@@ -13,11 +13,11 @@ from organseg.contract.models import Model, ModelKind
 from organseg.errors import ContractError
 
 ENGINES_PARAMETER = "engines"
-"""The parameter's name in the configs of graph stages."""
+"""The parameter's name in the configs of the stages that have engines."""
 
 
 class CpuEngine(Enum):
-    """What can run a graph on a CPU."""
+    """What can compute a stage on a CPU."""
 
     ONNXRUNTIME = "onnxruntime"
     """ONNX Runtime in float32, on every CPU."""
@@ -25,6 +25,13 @@ class CpuEngine(Enum):
     """OpenVINO in float32."""
     OPENVINO_BF16 = "openvino-bf16"
     """OpenVINO with matrix products and convolutions in bfloat16, on CPUs that multiply it."""
+    TORCH = "torch"
+    """torch as it is: what the language model has besides, and no exported graph."""
+
+    @property
+    def runs_graphs(self) -> bool:
+        """Whether it runs exported graphs."""
+        return self is not CpuEngine.TORCH
 
 
 ROUNDED_STAGES = frozenset({"image_encoder"})
@@ -33,20 +40,29 @@ moves a box or an edge further (docs/decisions/0014-precision-in-the-graph.md)."
 
 _IMAGE_ENCODER = (CpuEngine.OPENVINO_BF16, CpuEngine.OPENVINO, CpuEngine.ONNXRUNTIME)
 _FLOAT32 = (CpuEngine.ONNXRUNTIME, CpuEngine.OPENVINO)
+_LANGUAGE_MODEL = (CpuEngine.OPENVINO, CpuEngine.TORCH)
+"""For weights in float32: what image and fixed text are computed by. Questions are torch's."""
 
 
 def engines_of(model: Model) -> tuple[CpuEngine, ...]:
-    """The engines of one stage, best first; none for a stage that is no graph.
+    """The engines of one stage, best first; none for a stage that has no choice.
 
     A server takes the first that its machine has.
     """
+    if model.name == "llava_med":
+        return _LANGUAGE_MODEL
     if model.kind is not ModelKind.GRAPH:
         return ()
     return _IMAGE_ENCODER if model.name in ROUNDED_STAGES else _FLOAT32
 
 
 def allowed(engine: CpuEngine, stage: str) -> CpuEngine:
-    """The engine as a stage may use it: in float32 where the stage may not be rounded."""
+    """The engine as a stage may use it: in float32 where the stage may not be rounded.
+
+    There is no ONNX graph of the language model: torch stands in for ONNX Runtime.
+    """
+    if stage == "llava_med" and engine is CpuEngine.ONNXRUNTIME:
+        return CpuEngine.TORCH
     if engine is CpuEngine.OPENVINO_BF16 and stage not in ROUNDED_STAGES:
         return CpuEngine.OPENVINO
     return engine

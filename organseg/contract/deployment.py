@@ -17,7 +17,12 @@ from organseg.contract.keeping import (
     SessionLimits,
     kept_bytes_of,
 )
-from organseg.contract.language_model import LanguageModel, Placement, default_weights
+from organseg.contract.language_model import (
+    LanguageModel,
+    LanguageModelWeights,
+    Placement,
+    default_weights,
+)
 from organseg.contract.models import (
     EXPLAIN_NAME,
     FEATURES_NAME,
@@ -25,7 +30,7 @@ from organseg.contract.models import (
     Model,
     ModelKind,
 )
-from organseg.contract.presets import MEDSAM, Preset
+from organseg.contract.presets import LLAVA_MED_7B, MEDSAM, Preset
 from organseg.errors import ContractError
 
 
@@ -137,10 +142,11 @@ def deployment_of(
 ) -> StageDeployment:
     """The row of the table for one stage; `language_model` as chosen, or the default's.
 
-    Heavy stages wait two milliseconds for company on a CPU, one on a GPU; the light Python
-    stages take requests one by one. `mask_decoder` runs when both branches are done, so it may
-    use both cores of the embedded machine; so may the full-size image encoder, beside which the
-    other branch takes no time.
+    On a GPU every engine waits a millisecond for company. On a CPU a batch costs what its requests
+    cost one by one, so nothing waits: the two stages that open the branches join what is there, the
+    light ones take requests one by one (docs/deployment-table.md has the sweep that chose). One
+    thread each: the branches share the cores. At full size the image encoder may use both, since
+    the other branch takes no time beside it, and so may the mask decoder behind it.
 
     Raises `ContractError` where a language model is to be spread over GPUs on a platform that has
     none.
@@ -164,19 +170,23 @@ def deployment_of(
         # On a GPU machine the cores are many and decoding must keep up with the engines.
         copies = 4 if platform.has_gpu and model.name in ("preprocess", "postprocess") else 1
         return replace(stage, instances=copies)
-    stage = replace(stage, joins_requests=True, warm_up=True)
+    stage = replace(stage, warm_up=True)
     if model.name == "llava_med":
         stage = _with_language_model(stage, platform, language_model)
     if platform.has_gpu:
-        return replace(stage, queue_delay_microseconds=1_000, on_gpu=True)
-    both_cores = model.name == "mask_decoder" or (
-        full_size_on_cpu and model.name == "image_encoder"
+        return replace(stage, joins_requests=True, queue_delay_microseconds=1_000, on_gpu=True)
+    opens_branch = model.name in ("image_encoder", "llava_med")
+    both_cores = full_size_on_cpu and model.name in ("image_encoder", "mask_decoder")
+    # An engine keeps the language model's weights a second time: not 28 GiB of them.
+    large = model.name == "llava_med" and preset.vision_language == LLAVA_MED_7B.vision_language
+    other_weights = stage.language_model and stage.language_model.weights is not (
+        LanguageModelWeights.FP32
     )
     return replace(
         stage,
+        joins_requests=opens_branch,
         threads=2 if both_cores else 1,
-        queue_delay_microseconds=2_000,
-        engines=engines_of(model),
+        engines=() if large or other_weights else engines_of(model),
     )
 
 

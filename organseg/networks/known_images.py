@@ -7,12 +7,12 @@ its own tokens alone. Images are computed together, and so are questions about a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import DynamicCache
 
 from organseg.networks.vision_language import VisionLanguage
@@ -36,31 +36,63 @@ class KnownImage:
         return sum(tensor.nbytes for tensor in (*tensors, self.last_state))
 
 
+class ImagePrefix(nn.Module):
+    """Image and fixed text as a function of the pixels alone, which an engine may run, too."""
+
+    tokens: Tensor
+
+    def __init__(self, vision_language: VisionLanguage) -> None:
+        """Wraps the model as it is."""
+        super().__init__()
+        self.vision_language = vision_language
+        prefix = torch.tensor([vision_language.prompts.prefix], dtype=torch.long)
+        self.register_buffer("tokens", prefix, persistent=False)
+
+    def forward(self, vlm_pixels: Tensor) -> tuple[Tensor, ...]:
+        """One prefill of a batch.
+
+        Args:
+            vlm_pixels: uint8 [B, V, V] grey levels, on the device that wants them.
+
+        Returns:
+            The last layer's states, float [B, T, D], then keys and values of every decoder block
+            in turn, float [B, K, T, d] each.
+        """
+        tokens = self.tokens.to(vlm_pixels.device).expand(vlm_pixels.shape[0], -1)
+        recorded = _Recorded()
+        hidden = self.vision_language.continued(tokens, recorded, vlm_pixels)
+        return hidden, *recorded.tensors
+
+
+RunPrefix = Callable[[Tensor], tuple[Tensor, ...]]
+"""`ImagePrefix`, or an engine that was made of it."""
+
+
 @torch.inference_mode()
-def know_images(vision_language: VisionLanguage, vlm_pixels: Tensor) -> list[KnownImage]:
+def know_images(
+    vision_language: VisionLanguage, vlm_pixels: Tensor, run: RunPrefix | None = None
+) -> list[KnownImage]:
     """Computes images and the fixed text, all in one prefill.
 
     Args:
         vision_language: the model, placed where it computes.
         vlm_pixels: uint8 [B, V, V] grey levels, on the device that wants them.
+        run: what computes it; torch, if None.
     """
-    count, prompts = len(vlm_pixels), vision_language.prompts
-    tokens = torch.tensor([prompts.prefix], dtype=torch.long, device=vlm_pixels.device)
-    cache = DynamicCache()
-    hidden = vision_language.continued(tokens.expand(count, -1), cache, vlm_pixels)
-    first, last = prompts.image_start, prompts.image_start + vision_language.size.patches
-    layers: Any = cache.layers
+    hidden, *blocks = (run or ImagePrefix(vision_language))(vlm_pixels)
+    first = vision_language.prompts.image_start
+    last = first + vision_language.size.patches
     return [
         KnownImage(
             # Copies, so that none keeps the whole batch alive.
             layers=tuple(
-                (layer.keys[row : row + 1].clone(), layer.values[row : row + 1].clone())
-                for layer in layers
+                (keys[row : row + 1].clone(), values[row : row + 1].clone())
+                for keys, values in zip(blocks[::2], blocks[1::2], strict=True)
             ),
             patch_states=hidden[row, first:last].clone(),
             last_state=hidden[row, -1].clone(),
         )
-        for row in range(count)
+        for row in range(len(vlm_pixels))
     ]
 
 
@@ -99,6 +131,23 @@ def answer_states(
     for place, row in enumerate(asked):
         states[row] = hidden[place, int(tails.lengths[place]) - 1]
     return torch.stack([state.to(hidden.device) for state in states])
+
+
+class _Recorded(DynamicCache):
+    """Takes down the keys and values of one prefill; joins nothing to them, so it can be traced."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tensors: list[Tensor] = []
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any
+    ) -> tuple[Tensor, Tensor]:
+        self.tensors += [key_states, value_states]
+        return key_states, value_states
+
+    def get_seq_length(self, *_: Any, **__: Any) -> int:
+        return 0
 
 
 def _joined(

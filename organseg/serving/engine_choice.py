@@ -58,6 +58,11 @@ def load_graph(path: Path, engines: Sequence[CpuEngine], *, threads: int) -> Gra
 
 def load_with(engine: CpuEngine, path: Path, *, threads: int) -> GraphEngine:
     """A graph in this engine; raises `EngineError` where the machine does not have it."""
+    if not engine.runs_graphs:
+        raise EngineError(
+            f"wanted an engine that runs exported graphs, got {engine.value}: choose "
+            f"{CpuEngine.OPENVINO.value} or {CpuEngine.ONNXRUNTIME.value}"
+        )
     if engine is CpuEngine.ONNXRUNTIME:
         from organseg.serving.onnxruntime_graph import OnnxRuntimeGraph
 

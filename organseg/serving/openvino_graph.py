@@ -24,10 +24,6 @@ class OpenVinoGraph:
     def __init__(self, path: Path, *, threads: int, bfloat16: bool = False) -> None:
         """Loads and compiles a graph.
 
-        One stream of `threads` threads, which are not bound to cores: engines of other processes
-        share these, and two that bind themselves would choose the same. The precision is always
-        said, since OpenVINO left alone rounds to bfloat16 wherever the CPU can.
-
         Raises:
             EngineError: OpenVINO is not installed.
             ReleaseError: the file is missing, damaged, or of another contract version.
@@ -38,13 +34,7 @@ class OpenVinoGraph:
             compiled = core.compile_model(
                 graph,
                 "CPU",
-                {
-                    "PERFORMANCE_HINT": "LATENCY",
-                    "NUM_STREAMS": "1",
-                    "INFERENCE_NUM_THREADS": threads,
-                    "ENABLE_CPU_PINNING": False,
-                    "INFERENCE_PRECISION_HINT": "bf16" if bfloat16 else "f32",
-                },
+                compile_options(threads, bfloat16=bfloat16),
             )
         except RuntimeError as error:  # the base class of what its bindings raise
             raise damaged_graph(path, error) from error
@@ -76,6 +66,22 @@ class OpenVinoGraph:
         # Inputs are read where they lie; outputs are copied, as the next call overwrites them.
         found = self._request.infer(inputs, share_inputs=True, share_outputs=False)
         return {name: found[name] for name in self._outputs}
+
+
+def compile_options(threads: int, *, bfloat16: bool) -> dict[str, Any]:
+    """How a graph is compiled.
+
+    One stream of `threads` threads, which are not bound to cores: engines of other processes
+    share these, and two that bind themselves would choose the same. The precision is always
+    said, since OpenVINO left alone rounds to bfloat16 wherever the CPU can.
+    """
+    return {
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": "1",
+        "INFERENCE_NUM_THREADS": threads,
+        "ENABLE_CPU_PINNING": False,
+        "INFERENCE_PRECISION_HINT": "bf16" if bfloat16 else "f32",
+    }
 
 
 def import_openvino() -> Any:

@@ -46,7 +46,7 @@ class StageContext:
     language_model: LanguageModel | None = None
     """How the language model is kept, where the stage's config says so."""
     engines: tuple[CpuEngine, ...] = (CpuEngine.ONNXRUNTIME,)
-    """What may run its graph, best first; of no meaning for a stage without one."""
+    """What may compute it, best first; of no meaning for a stage without a choice."""
     loading: Loading = Loading.AT_START
     """When it reads its weights; of meaning where the deployment table has a choice."""
     cores: tuple[int, ...] = ()

@@ -70,7 +70,7 @@ def test_a_language_model_that_keeps_nothing_may_be_replicated() -> None:
 
 def test_more_threads_than_cores_are_refused() -> None:
     with pytest.raises(ContractError, match="2 threads on 1"):
-        deployed(CONFIGS, Deployment({"mask_decoder": StageChoice(cores=(1,))}))
+        deployed(CONFIGS, Deployment({"mask_decoder": StageChoice(threads=2, cores=(1,))}))
 
 
 @pytest.mark.parametrize(

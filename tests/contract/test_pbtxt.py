@@ -230,6 +230,8 @@ def test_a_warm_up_feeds_every_input_a_shape_the_contract_allows(
 def test_stages_that_loop_take_requests_one_at_a_time(preset: Preset, platform: Platform) -> None:
     for name, message in stage_configs(preset, platform).items():
         loops = name in ("preprocess", "image_features", "gate", "postprocess", "sessions")
+        if not platform.has_gpu:
+            loops |= name in ("extractors", "mask_decoder")
         assert list(message.dynamic_batching.preferred_batch_size) == ([1] if loops else [])
 
 

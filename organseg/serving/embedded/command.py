@@ -62,7 +62,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     )
     parser.add_argument(
         "--engine",
-        choices=[engine.value for engine in CpuEngine],
+        choices=[engine.value for engine in CpuEngine if engine.runs_graphs],
         help="what runs every graph (default: as each model says); bf16 where rounding is allowed",
     )
     parser.add_argument(

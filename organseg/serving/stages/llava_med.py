@@ -15,6 +15,7 @@ from organseg.networks.checkpoint import VISION_LANGUAGE_FOLDER
 from organseg.networks.known_images import KnownImage, answer_states, know_images
 from organseg.serving.kept import Kept, KeptCounts
 from organseg.serving.language_model import load_language_model
+from organseg.serving.prefix_engine import load_prefix_engine
 from organseg.serving.request_checks import session_lost
 from organseg.serving.stage import Arrays, JoiningStage, StageContext, StageRequest
 
@@ -42,6 +43,7 @@ class LlavaMedStage(JoiningStage):
         self._vision_language, self._device = load_language_model(
             context, context.folder / VISION_LANGUAGE_FOLDER
         )
+        self._prefix_engine = load_prefix_engine(context, self._vision_language)
         self._kept: Kept[KnownImage] | None = (
             Kept(context.kept_bytes) if context.kept_bytes else None
         )
@@ -60,10 +62,17 @@ class LlavaMedStage(JoiningStage):
         return [{name: parts[name][index] for name in parts} for index in range(len(requests))]
 
     def _anew(self, rows: Sequence[_Row]) -> Arrays:
-        """Image and question in one prefill."""
+        """Image and question in one prefill, or in two where an engine computes the first."""
         pixels = self._pixels([_pixels_of(row) for row in rows])
-        states = self._vision_language(pixels, [row.question for row in rows])
-        return self._outputs(states.answer_state, states.patch_states, [False] * len(rows))
+        questions = [row.question for row in rows]
+        kept = [False] * len(rows)
+        if self._prefix_engine is None:
+            states = self._vision_language(pixels, questions)
+            return self._outputs(states.answer_state, states.patch_states, kept)
+        self._vision_language.prompts.build_tails(questions)
+        images = know_images(self._vision_language, pixels, self._prefix_engine)
+        answer = answer_states(self._vision_language, images, questions, self._device)
+        return self._outputs(answer, torch.stack([image.patch_states for image in images]), kept)
 
     def _reusing(self, rows: Sequence[_Row], kept: Kept[KnownImage]) -> Arrays:
         """Each distinct image that is not known once, all together; then all questions."""
@@ -81,7 +90,8 @@ class LlavaMedStage(JoiningStage):
             if row.key not in known and row.key not in unknown:
                 raise session_lost()
         if unknown:
-            made = know_images(self._vision_language, self._pixels(list(unknown.values())))
+            pixels = self._pixels(list(unknown.values()))
+            made = know_images(self._vision_language, pixels, self._prefix_engine)
             known.update(zip(unknown, made, strict=True))
         own = [key for key in unknown if key != _NO_KEY]
         named = sum(row.key != _NO_KEY for row in rows)
