@@ -7,6 +7,7 @@ VENV   ?= .venv
 PRESET ?= tiny
 RELEASE ?= build/releases/$(PRESET)
 OUT    ?= build/training
+BENCH_OUT ?= build/benchmarks/$(PRESET)
 ARGS   ?=
 # Held out: training takes its patients from seed 10000 on.
 PHANTOMS := --data phantom:1000-1008 --data phantom:1009-1011:mr
@@ -32,7 +33,7 @@ NVIDIA_SMI  ?= nvidia-smi
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup system-packages demo serve test test-gpu check format contract export train evaluate pictures scoreboard bench bench-gpu gpu-present clean
+.PHONY: help setup system-packages demo serve test test-gpu check format contract export train evaluate pictures scoreboard bench bench-soak tune bench-gpu gpu-present clean
 
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -106,6 +107,8 @@ check: setup ## Lint, types, and whether every rendered file is up to date
 	$(BIN)/mypy
 	$(BIN)/python -m organseg.contract --check
 	$(BIN)/python -m organseg.evaluation.scoreboard --check
+	$(BIN)/python -m benchmarks scoreboard --check
+	$(BIN)/python -m benchmarks scaling page --check
 
 format: setup ## Put all code into the house style
 	$(BIN)/ruff format .
@@ -131,11 +134,19 @@ pictures: demo ## Make the README's pictures again
 	ORGANSEG_PAGE_PICTURES=docs/images ORGANSEG_SHIPPED_RELEASE=$(RELEASE) \
 	  $(BIN)/python -m pytest -q tests/client/page/test_page_browser.py
 
-scoreboard: setup ## Render the README's tables from docs/results
+scoreboard: setup ## Render the README's tables and docs/scaling.md from docs/results
 	$(BIN)/python -m organseg.evaluation.scoreboard
+	$(BIN)/python -m benchmarks scoreboard
+	$(BIN)/python -m benchmarks scaling page
 
-bench: $(RELEASE)/manifest.json ## Time every stage of one request, from Triton's own statistics
-	$(BIN)/python -m benchmarks stages --release $(RELEASE) $(ARGS)
+bench: $(RELEASE)/manifest.json ## Measure a release in every way, peers too (PRESET=tiny: 20 minutes)
+	$(BIN)/python -m benchmarks all --release $(RELEASE) --out $(BENCH_OUT) $(ARGS)
+
+bench-soak: $(RELEASE)/manifest.json ## Watch the server's memory over 10,000 mixed requests
+	$(BIN)/python -m benchmarks memory-soak --release $(RELEASE) --json $(BENCH_OUT)/memory-soak.json $(ARGS)
+
+tune: $(RELEASE)/manifest.json ## Find the deployment table of this machine (docs/deployment-table.md)
+	$(BIN)/python -m benchmarks tune --release $(RELEASE) --out build/tuning/$(PRESET).json $(ARGS)
 
 bench-gpu: gpu-present $(GPU_READY) ## Time everything that this machine's GPU can do, beside its floors
 	@status=0; for preset in $(GPU_PRESETS); do \

@@ -11,22 +11,23 @@ from benchmarks import (
     all_command,
     engines_command,
     follow_up_command,
-    gpu_command,
-    load_command,
-    peers_command,
     perf_analyzer_command,
     perf_input,
-    report_command,
-    scaling_command,
-    scoreboard_command,
     second_opinion_command,
     shared_memory_command,
     soak_command,
     stages_command,
-    tune_command,
     volume_command,
     volume_memory_command,
 )
+from benchmarks.gpu import command as gpu_command
+from benchmarks.load import command as load_command
+from benchmarks.peers import command as peers_command
+from benchmarks.report import command as report_command
+from benchmarks.report import scoreboard_command
+from benchmarks.scaling import command as scaling_command
+from benchmarks.stopping import sigterm_unwinds
+from benchmarks.tuning import command as tune_command
 from organseg.errors import OrganSegError
 
 _SUBCOMMANDS: tuple[ModuleType, ...] = (
@@ -86,8 +87,8 @@ examples:
 """
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command and gives the exit status; a failure is one line on stderr."""
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description="Measure an Organ-Seg server.",
@@ -97,9 +98,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for subcommand in _SUBCOMMANDS:
         subcommand.add_command(commands)
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and gives the exit status; a failure is one line on stderr."""
+    options = build_parser().parse_args(arguments)
     try:
-        return int(options.run(options))
+        with sigterm_unwinds():
+            return int(options.run(options))
     except OrganSegError as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 1

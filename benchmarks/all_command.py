@@ -6,9 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks.parts import PARTS
-from benchmarks.report_command import write_report
-from benchmarks.run_parts import LOGS, Outcome, Run, run_parts
+from benchmarks.all_parts import PARTS
+from benchmarks.all_running import LOGS, Outcome, Run, run_parts
+from benchmarks.report.command import write_report
 from organseg.serving.manifest import verify_release
 
 _DESCRIPTION = f"""\

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmarks.options import count
 from benchmarks.record import describe_run, write_record
-from benchmarks.served import served
+from benchmarks.served import serving
 from benchmarks.workload import make_workload
 from organseg_client import OrganSegClient
 
@@ -84,15 +84,21 @@ def run(options: argparse.Namespace) -> int:
     with ExitStack() as opened:
         clients, servers = {}, {}
         for name, release in releases.items():
-            address, servers[name] = opened.enter_context(served(release, None))
-            clients[name] = opened.enter_context(OrganSegClient(address, deadline_s=_DEADLINE_S))
+            server = opened.enter_context(serving(release, None))
+            servers[name] = server.known
+            client = OrganSegClient(server.address, deadline_s=_DEADLINE_S)
+            clients[name] = opened.enter_context(client)
         found = measure(clients, _images(options.images))
     print(table(found))
     if options.json:
-        rows = [{**asdict(each), "ratio": each.ratio} for each in found]
-        write_record(
-            options.json, {**about, "servers": servers, "images": options.images, "rows": rows}
-        )
+        record = {
+            "benchmark": "follow-up",
+            **about,
+            "servers": servers,
+            "images": options.images,
+            "rows": [{**asdict(each), "ratio": each.ratio} for each in found],
+        }
+        write_record(options.json, record)
     return 0
 
 

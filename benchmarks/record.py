@@ -32,7 +32,7 @@ _GIT_TIMEOUT_S = 30
 
 
 class RecordError(OrganSegError):
-    """A record cannot be written."""
+    """A record cannot be written or read."""
 
 
 def describe_run() -> dict[str, Any]:
@@ -82,6 +82,22 @@ def write_text(path: Path, text: str) -> None:
         raise RecordError(
             f"wanted to write {path.name!r}, the system says {error.strerror}: name another file"
         ) from None
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """A record as plain values; raises `RecordError` where the file cannot be read."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RecordError(
+            f"wanted a record in {path.name!r}, it cannot be read ({type(error).__name__}): "
+            "write one with --json"
+        ) from None
+    if not isinstance(document, dict):
+        raise RecordError(
+            f"wanted a record in {path.name!r}, got another document: write one with --json"
+        )
+    return document
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

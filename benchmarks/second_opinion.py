@@ -8,15 +8,16 @@ are asked is a large one in how long they wait.
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from benchmarks.load.knee import Level, find_knee
+
 TOLERANCE = 0.15
 """How far two load generators may differ, as a part of the larger one."""
-
-_KNEE_SHARE = 0.9
 
 
 class Opinion(NamedTuple):
@@ -26,6 +27,8 @@ class Opinion(NamedTuple):
     """Answers per second."""
     p50_ms: float
     """The median latency."""
+    p95_ms: float
+    """What 95 of 100 keep within: the knee asks for it, and it is not compared."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Comparison:
     perf_analyzer: Opinion
     """The same by the other."""
     is_within_knee: bool
-    """Whether fewer users than these do not yet reach the best rate."""
+    """Whether they must agree: these users are not past the knee, by what locust measured."""
 
     @property
     def rate_difference(self) -> float:
@@ -64,17 +67,12 @@ def compare(
     levels = sorted({users for users, _ in locust} & {users for users, _ in perf_analyzer})
     first = {users: _median(locust, users) for users in levels}
     second = {users: _median(perf_analyzer, users) for users in levels}
-    knee = knee_of([(users, first[users].per_second) for users in levels])
-    return [Comparison(users, first[users], second[users], users <= knee) for users in levels]
-
-
-def knee_of(rates: Sequence[tuple[int, float]]) -> int:
-    """The fewest users whose rate is nearly the best: more of them only wait longer.
-
-    Takes pairs of users and answers per second; at least one.
-    """
-    best = max(rate for _, rate in rates)
-    return min(users for users, rate in rates if rate >= _KNEE_SHARE * best)
+    knee = find_knee(
+        [Level(users, first[users].per_second, first[users].p95_ms) for users in levels]
+    )
+    # A single level has no knee, and nobody else to wait for.
+    most = knee.level.load if knee else math.inf
+    return [Comparison(users, first[users], second[users], users <= most) for users in levels]
 
 
 def agree(comparisons: Sequence[Comparison]) -> bool:
@@ -105,6 +103,7 @@ def _median(measured: Sequence[tuple[int, Opinion]], users: int) -> Opinion:
     return Opinion(
         statistics.median(opinion.per_second for opinion in own),
         statistics.median(opinion.p50_ms for opinion in own),
+        statistics.median(opinion.p95_ms for opinion in own),
     )
 
 

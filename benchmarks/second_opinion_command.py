@@ -14,12 +14,13 @@ from typing import Any
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from benchmarks.load.observation import ServerView
+from benchmarks.load.options import input_spec
 from benchmarks.load.plan import LoadPlan, WorkloadSpec
 from benchmarks.load.questions import QuestionSource
 from benchmarks.load.running import run_window
 from benchmarks.load.target import TargetKind, TargetSpec
-from benchmarks.load.window import Mix
-from benchmarks.options import add_input_options, count
+from benchmarks.load.window import Mix, Window
+from benchmarks.options import add_input_options, count, positive
 from benchmarks.perf_analyzer import Measurement, ensure_perf_analyzer, run_perf_analyzer
 from benchmarks.perf_input import write_input
 from benchmarks.record import describe_run, write_record
@@ -30,7 +31,7 @@ from benchmarks.workload import ImageSource, Workload
 _DESCRIPTION = """\
 Ask a server by the same number of users with locust and with NVIDIA's perf_analyzer, by turns,
 with the same images and questions, and say whether they measure the same: within 15 %, up to
-the number of users at which the server does not get faster any more.
+the knee, behind which more users only wait longer (docs/benchmarks.md).
 """
 
 _WINDOWS = 3
@@ -74,7 +75,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     )
     parser.add_argument(
         "--stability",
-        type=float,
+        type=positive,
         default=50.0,
         metavar="PERCENT",
         help="how far perf_analyzer's windows may differ (default: %(default)g)",
@@ -88,12 +89,7 @@ def run(options: argparse.Namespace) -> int:
     """Measures and reports; status 1 where they do not agree. Raises `OrganSegError`."""
     about = describe_run()
     program = ensure_perf_analyzer()
-    spec = WorkloadSpec(
-        images=tuple(str(path.resolve()) for path in options.images),
-        texts=tuple(options.questions),
-        seed=options.seed,
-        repeated_images=options.distinct,
-    )
+    spec = replace(input_spec(options), repeated_images=options.distinct)
     with (
         serving(options.release, options.url) as server,
         tempfile.TemporaryDirectory(prefix="organseg-second-opinion-") as folder,
@@ -123,11 +119,11 @@ def run(options: argparse.Namespace) -> int:
                 file=sys.stderr,
             )
     comparisons = compare(
+        [(one.users, _opinion(one)) for one in windows],
         [
-            (one.users, Opinion(one.per_second, one.latency.p50_ms if one.latency else 0.0))
-            for one in windows
+            (one.concurrency, Opinion(one.requests_per_second, one.p50_ms, one.p95_ms))
+            for one in levels
         ],
-        [(one.concurrency, Opinion(one.requests_per_second, one.p50_ms)) for one in levels],
     )
     print(comparison_table(comparisons))
     if options.json:
@@ -165,6 +161,14 @@ def same_workload(spec: WorkloadSpec) -> Workload:
     stream = QuestionSource(spec, Mix.REPEATED).stream(0)
     questions = tuple(asked.question for asked in islice(stream, spec.repeated_images))
     return Workload(questions, ImageSource.FILES if spec.images else ImageSource.SAMPLES)
+
+
+def _opinion(window: Window) -> Opinion:
+    latency = window.latency
+    if latency is None:
+        # Nothing was answered, which differs wholly from any rate.
+        return Opinion(0.0, 0.0, 0.0)
+    return Opinion(window.per_second, latency.p50_ms, latency.p95_ms)
 
 
 def _quiet(_: str) -> None:

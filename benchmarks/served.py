@@ -19,7 +19,7 @@ _DEADLINE_S = 120.0
 
 
 def add_server_options(parser: argparse.ArgumentParser) -> None:
-    """Adds `--release` and `--url`, of which one must be given: what `served` takes."""
+    """Adds `--release` and `--url`, of which one must be given: what `serving` takes."""
     server = parser.add_mutually_exclusive_group(required=True)
     server.add_argument(
         "--release",
@@ -68,13 +68,6 @@ def serving(
         address = server.grpc_address
         known_here: dict[str, Any] = {"address": "embedded", "release": about, **_preset(address)}
         yield Served(address, known_here, server.process_group, server.metrics_url)
-
-
-@contextmanager
-def served(release: Path | None, url: str | None) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The address of the server to measure and what is known of it; our own ends with the block."""
-    with serving(release, url) as server:
-        yield server.address, server.known
 
 
 def _preset(address: str, options: ConnectionOptions | None = None) -> dict[str, str]:

@@ -79,10 +79,12 @@ class Soak:
         self._targets = targets
         self._users: list[tuple[Target, Target | None]] = []
         self._free: list[tuple[Target, Target | None, Iterator[NextQuestion]]] = []
+        workers = itertools.count()
         sources = {
             mix: [
-                QuestionSource(replace(spec, side=side), mix, number)
-                for number, side in enumerate(SIDES)
+                # Numbers of its own for each: a session's image is none that was sent as a whole.
+                QuestionSource(replace(spec, side=side), mix, next(workers))
+                for side in SIDES
             ]
             for mix in Mix
         }

@@ -11,7 +11,7 @@ from pathlib import Path
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from benchmarks.load.observation import memory_mib, read_kept
-from benchmarks.load.plan import WorkloadSpec
+from benchmarks.load.options import input_spec
 from benchmarks.load.target import Target, TargetKind, TargetSpec, build_target
 from benchmarks.options import add_input_options, count
 from benchmarks.record import describe_run, write_record
@@ -74,11 +74,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 def run(options: argparse.Namespace) -> int:
     """Measures and reports; status 1 above the goal or with errors. Raises `OrganSegError`."""
     about = describe_run()
-    spec = WorkloadSpec(
-        images=tuple(str(path.resolve()) for path in options.images),
-        texts=tuple(options.questions),
-        seed=options.seed,
-    )
+    spec = input_spec(options)
     with serving(options.release, None) as server:
         soak = Soak(spec, lambda: _targets(server.address), options.users)
         try:

@@ -12,7 +12,7 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 
 from benchmarks.options import add_workload_options, count
 from benchmarks.record import describe_run, write_record
-from benchmarks.served import add_server_options, served
+from benchmarks.served import add_server_options, serving
 from benchmarks.stages import time_stages
 from benchmarks.stages_in_process import (
     Comparison,
@@ -67,8 +67,9 @@ def run(options: argparse.Namespace) -> int:
         workload.questions[: options.warm_up],
         workload.questions[options.warm_up :],
     )
-    with served(options.release, options.url) as (address, server):
-        timings = time_stages(address, warm_up, timed, _with_progress)
+    with serving(options.release, options.url) as served:
+        server = served.known
+        timings = time_stages(served.address, warm_up, timed, _with_progress)
     comparison = None
     if options.release:
         path, answered = time_in_process(options.release, warm_up, timed, _with_progress)

@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.options import count
 from benchmarks.record import describe_run, write_record
-from benchmarks.served import add_server_options, served
+from benchmarks.served import add_server_options, serving
 from benchmarks.volume import QUESTION, VolumeSpeed, time_volume
 from benchmarks.volume_scans import SIDE, Storage, write_scan
 from organseg_client import open_scan
@@ -71,14 +71,14 @@ def run(options: argparse.Namespace) -> int:
         scan = open_scan(path)
         shape = scan.geometry.shape_zhw
         scan.close()
-        with served(options.release, options.url) as (address, server):
+        with serving(options.release, options.url) as server:
             speeds = time_volume(
-                address, path, options.concurrency, options.turns, options.path_slices
+                server.address, path, options.concurrency, options.turns, options.path_slices
             )
     record = {
         "benchmark": "volume",
         **about,
-        "server": server,
+        "server": server.known,
         "scan": {
             "source": "made up" if options.scan is None else "a file",
             "shape_zhw": list(shape),

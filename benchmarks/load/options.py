@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.load.observation import ServerView
 from benchmarks.load.plan import WorkloadSpec
 from benchmarks.load.target import TargetKind, TargetSpec
 from benchmarks.load.window import Mix
-from benchmarks.options import positive
+from benchmarks.options import count, positive
 from benchmarks.served import Served
+from benchmarks.statistics import StatisticsReader
+from organseg.errors import OrganSegError
 from organseg_client import ApiKey, SharedMemory
 
 _DEFAULTS = WorkloadSpec()
@@ -64,21 +68,21 @@ def add_mix_options(parser: argparse.ArgumentParser) -> None:
     """Adds what the mixes are made of."""
     parser.add_argument(
         "--repeated-images",
-        type=int,
+        type=count,
         default=_DEFAULTS.repeated_images,
         metavar="N",
         help="images of the mix `repeated` (default: %(default)s)",
     )
     parser.add_argument(
         "--questions-per-session",
-        type=int,
+        type=count,
         default=_DEFAULTS.questions_per_session,
         metavar="N",
         help="questions about each image in the mix `sessions` (default: %(default)s)",
     )
     parser.add_argument(
         "--side",
-        type=int,
+        type=count,
         metavar="PIXELS",
         help="bring images to this many rows and columns (default: their own)",
     )
@@ -105,12 +109,20 @@ def target_spec(options: argparse.Namespace, address: str, mix: Mix) -> TargetSp
     )
 
 
-def workload_spec(options: argparse.Namespace) -> WorkloadSpec:
-    """Images and questions that the options name."""
+def input_spec(options: argparse.Namespace) -> WorkloadSpec:
+    """Images and questions that the options of `add_input_options` name."""
     return WorkloadSpec(
+        # The load process runs in another folder.
         images=tuple(str(path.resolve()) for path in options.images),
         texts=tuple(options.questions),
         seed=options.seed,
+    )
+
+
+def workload_spec(options: argparse.Namespace) -> WorkloadSpec:
+    """The same with what the mixes are made of, by `add_mix_options`."""
+    return replace(
+        input_spec(options),
         repeated_images=options.repeated_images,
         questions_per_session=options.questions_per_session,
         side=options.side,
@@ -118,10 +130,17 @@ def workload_spec(options: argparse.Namespace) -> WorkloadSpec:
 
 
 def server_view(options: argparse.Namespace, server: Served) -> ServerView:
-    """Where the server is looked at; Triton's statistics are asked without encryption alone."""
+    """Where the server is looked at; Triton's statistics are asked without encryption alone.
+
+    A server named by address that does not give them is measured without, and that is said.
+    """
     is_encrypted = options.tls or options.tls_root is not None or options.tls_key is not None
-    return ServerView(
-        server.session,
-        None if is_encrypted else server.address.split(",")[0],
-        server.metrics_url or options.metrics_url,
-    )
+    statistics = None if is_encrypted else server.address.split(",")[0]
+    if statistics is not None and server.session is None:
+        try:
+            with StatisticsReader(statistics) as reader:
+                reader.read()
+        except OrganSegError as error:
+            print(f"Measuring without Triton's statistics: {error}", file=sys.stderr, flush=True)
+            statistics = None
+    return ServerView(server.session, statistics, server.metrics_url or options.metrics_url)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from benchmarks.load.window import Loop, Mix
 from organseg.errors import InvalidInputError
+
+_RANDOM_BITS = 44
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,13 @@ class LoadPlan:
                 "wanted a rate for an open loop and none for a closed one, got another: "
                 "give or leave out rate_per_s"
             )
+
+    def numbered(self) -> LoadPlan:
+        """The same with a random number for its first distinct image, unless it has one."""
+        if self.workload.serial is not None:
+            return self
+        serial = random.SystemRandom().getrandbits(_RANDOM_BITS)
+        return replace(self, workload=replace(self.workload, serial=serial))
 
     def to_json(self) -> dict[str, Any]:
         """As plain values for JSON."""

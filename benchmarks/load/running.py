@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from typing import IO, Any
 
 from benchmarks.load.observation import (
@@ -34,7 +32,6 @@ __all__ = ["LoadError", "ServerView", "run_window"]
 
 _PROCESS = "benchmarks.load.process"
 _LAST_LINES = 3
-_RANDOM_BITS = 44
 
 
 class LoadError(OrganSegError):
@@ -61,10 +58,7 @@ def run_window(
             are counted in the window, not raised.
         OrganSegError: the server does not tell its statistics or metrics.
     """
-    if plan.workload.serial is None:
-        serial = random.SystemRandom().getrandbits(_RANDOM_BITS)
-        plan = replace(plan, workload=replace(plan.workload, serial=serial))
-    with _load_process(spec, plan) as (process, errors):
+    with _load_process(spec, plan.numbered()) as (process, errors):
         for document in _told(process, errors):
             event = document["event"]
             if event == "progress" and progress is not None:

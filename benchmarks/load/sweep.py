@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from benchmarks.load.plan import LoadPlan, WorkloadSpec
 from benchmarks.load.window import Loop, Mix, Window
-from organseg.errors import OrganSegError
+from organseg.errors import InvalidInputError, OrganSegError
 
 DEFAULT_USERS = (1, 2, 4, 8, 16, 32)
 DEFAULT_FRACTIONS = (0.5, 0.7, 0.8, 0.9, 1.0, 1.1)
@@ -70,14 +70,14 @@ def run_sweep(
     )
     for mix in sweep.mixes:
         best_per_s = 0.0
-        plan = base
+        plan = replace(base, mix=mix)
         try:
             for users in sweep.users:
                 plan = replace(base, mix=mix, users=users)
                 window = measure(plan)
                 best_per_s = max(best_per_s, window.per_second)
                 yield window
-            for rate in sweep.rates or _rates(best_per_s, sweep.fractions):
+            for rate in sweep.rates or _rates(mix, best_per_s, sweep.fractions):
                 plan = replace(
                     base, mix=mix, loop=Loop.OPEN, users=open_users(rate), rate_per_s=rate
                 )
@@ -92,5 +92,10 @@ def open_users(rate_per_s: float) -> int:
     return min(max(wanted, _FEWEST_OPEN_USERS), _MOST_OPEN_USERS)
 
 
-def _rates(best_per_s: float, fractions: Sequence[float]) -> list[float]:
-    return [best_per_s * fraction for fraction in fractions] if best_per_s else []
+def _rates(mix: Mix, best_per_s: float, fractions: Sequence[float]) -> list[float]:
+    if fractions and not best_per_s:
+        raise InvalidInputError(
+            f"wanted rates for the open loop of {mix.value}, or a closed loop that was answered, "
+            "whose best rate they are parts of: name them with --rates"
+        )
+    return [best_per_s * fraction for fraction in fractions]

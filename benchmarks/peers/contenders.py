@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -62,7 +61,7 @@ class InProcessLoop:
     def window(self, plan: LoadPlan, progress: Progress) -> Window:
         """One window: as many requests as it can, in as many threads as were tuned."""
         with running(self.process.session):
-            found = self.process.exchange({"plan": _numbered(plan).to_json(), "timed": False})
+            found = self.process.exchange({"plan": plan.numbered().to_json(), "timed": False})
             memory = memory_mib(self.process.session)
         answered = len(found["seconds"])
         progress(answered)
@@ -87,7 +86,7 @@ class InProcessLoop:
         """Each stage's time, one request after the other, as `in_process` tells it."""
         with running(self.process.session):
             found: Mapping[str, Any] = self.process.exchange(
-                {"plan": _numbered(plan).to_json(), "timed": True}
+                {"plan": plan.numbered().to_json(), "timed": True}
             )
         return found
 
@@ -161,9 +160,3 @@ def _stopped(stack: ExitStack, group: int) -> None:
     """Stops a group until it is measured; it goes on before it is told to end."""
     stack.callback(resume, group)
     pause(group)
-
-
-def _numbered(plan: LoadPlan) -> LoadPlan:
-    """The plan with distinct images that no earlier window had."""
-    serial = time.time_ns() >> 10
-    return replace(plan, workload=replace(plan.workload, serial=serial))

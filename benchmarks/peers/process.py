@@ -118,7 +118,8 @@ class PeerProcess:
             env=environment,
             cwd=self._folder.name,
             stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
+            # Of a server nobody reads it: full, a pipe would stop whoever prints.
+            stdout=self._log if self.order.peer in SERVERS else subprocess.PIPE,
             stderr=self._log,
             start_new_session=True,
         )

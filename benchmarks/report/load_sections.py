@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 from matplotlib.figure import Figure
 
+from benchmarks.load.knee import DEFINITION
 from benchmarks.load.window import Latency, Loop
 from benchmarks.report.blocks import Block, Plot, Table, Text
-from benchmarks.report.knee import DEFINITION
 from benchmarks.report.plots import Line, Panel, line_panels
 from benchmarks.report.sweeps import LoadLevel, Sweep, p95
 from benchmarks.report.wording import (

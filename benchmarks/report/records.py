@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.load.window import Window
-from benchmarks.record import RecordError
+from benchmarks.record import RecordError, read_record
 
 Document = Mapping[str, Any]
 
@@ -85,16 +84,12 @@ def read_records(paths: Sequence[Path]) -> tuple[PresetRecords, ...]:
 
 
 def _read(path: Path) -> Record:
+    document = read_record(path)
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
         run = document.get("run", document)
         record = Record(_kind(document), _preset(document), run, document)
         for wanted in ("made", "commit", "machine", "packages"):
             run[wanted]
-    except OSError as error:
-        raise RecordError(
-            f"wanted a record, {path.name!r} cannot be read ({error.strerror}): name other files"
-        ) from None
     except (ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:
         kinds = ", ".join(kind.value for kind in Kind)
         raise RecordError(
@@ -105,12 +100,14 @@ def _read(path: Path) -> Record:
 
 
 def _kind(document: Document) -> Kind:
-    # Two of the commands do not name themselves.
+    if "benchmark" in document:
+        return Kind(document["benchmark"])
+    # Two of the commands did not name themselves at first.
     if "turns" in document and "paths" in document:
         return Kind.PEERS
     if "servers" in document and "rows" in document:
         return Kind.FOLLOW_UP
-    return Kind(document["benchmark"])
+    raise KeyError("benchmark")
 
 
 def _preset(document: Document) -> str:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from benchmarks.load.knee import Knee, Level, find_knee
 from benchmarks.load.window import Latency, Loop, Mix, Window
-from benchmarks.report.knee import Knee, Level, find_knee
 
 
 @dataclass(frozen=True)

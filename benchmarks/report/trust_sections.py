@@ -24,8 +24,7 @@ def second_opinion_blocks(records: PresetRecords) -> Iterator[Block]:
     verdict = "agree" if record.document["agree"] else "**do not agree**"
     yield Text(
         "The same users, images and questions by locust and by perf_analyzer, in turns. Where they "
-        f"must, up to the number of users that nearly reach the best rate, they {verdict} within "
-        f"{TOLERANCE:.0%}."
+        f"must, up to the knee, they {verdict} within {TOLERANCE:.0%}."
     )
 
     def draw() -> Figure:

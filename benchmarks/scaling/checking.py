@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -20,11 +20,10 @@ from benchmarks.scaling.costs import flow_of
 from benchmarks.scaling.flow import Flow, Site
 from benchmarks.scaling.load_model import Load, Placement
 from benchmarks.scaling.simulation import simulate
+from benchmarks.served import Served, serving
 from benchmarks.stages import time_stages
 from benchmarks.stages_report import stages_record
 from benchmarks.workload import make_workload
-from organseg.serving.embedded import EmbeddedServer, EnsembleProbe, ServerOptions
-from organseg.serving.manifest import MODELS_FOLDER, verify_release
 
 _WARM_UP = 5
 
@@ -53,34 +52,30 @@ def measure(release: Path, plan: CheckPlan, about: Mapping[str, Any]) -> dict[st
     `about` is `describe_run()` of before. Raises `OrganSegError` where the release cannot be
     served or measured.
     """
-    manifest = verify_release(release)
-    server = {
-        "address": "embedded",
-        "preset": manifest.preset,
-        "release": {"preset": manifest.preset, "platform": manifest.platform},
-    }
-    with _serving(release, max(plan.servers)) as started:
-        address = started[0].grpc_address
+    with ExitStack() as stack:
+        # An idle one takes memory only.
+        servers = [stack.enter_context(serving(release, None)) for _ in range(max(plan.servers))]
+        address, known = servers[0].address, servers[0].known
         _say("timing the stages")
         workload = make_workload(_WARM_UP + plan.requests)
         timings = time_stages(
             address, workload.questions[:_WARM_UP], workload.questions[_WARM_UP:], lambda all_: all_
         )
         stages = stages_record(
-            timings, workload, _WARM_UP, {"server": server, "machine": about["machine"]}
+            timings, workload, _WARM_UP, {"server": known, "machine": about["machine"]}
         )
         _say("timing batches")
-        batches = measure_batches(address, manifest.preset, sizes=SIZES, rounds=plan.rounds)
+        batches = measure_batches(address, known["preset"], sizes=SIZES, rounds=plan.rounds)
         windows: list[Window] = []
         for turn in range(plan.turns):
             for users in plan.users:
                 for count in plan.servers:
                     _say(f"turn {turn + 1} of {plan.turns}: {users} users, {count} servers")
-                    windows.append(_window(started[:count], users, plan.seconds, turn))
+                    windows.append(_window(servers[:count], users, plan.seconds, turn))
     document = {
         "benchmark": "scaling",
         **about,
-        "server": server,
+        "server": known,
         "stages_record": stages,
         "batches": [cost.to_json() for cost in batches],
         "windows": [window.to_json() for window in windows],
@@ -149,33 +144,16 @@ def compare(record: Mapping[str, Any], *, requests: int = 4000) -> list[dict[str
     return rows
 
 
-def _window(servers: Sequence[EmbeddedServer], users: int, seconds: float, turn: int) -> Window:
-    addresses = ",".join(server.grpc_address for server in servers)
+def _window(servers: Sequence[Served], users: int, seconds: float, turn: int) -> Window:
+    addresses = ",".join(server.address for server in servers)
     # The processors of several servers are not read: one says what a request costs.
-    view = ServerView(session=servers[0].process_group) if len(servers) == 1 else ServerView()
+    session = servers[0].session if len(servers) == 1 else None
     window = run_window(
         TargetSpec(TargetKind.ORGAN_SEG, addresses),
         LoadPlan(Mix.DISTINCT, users=users, seconds=seconds),
-        view,
+        ServerView(session),
     )
-    document = window.to_json()
-    return Window.from_json({**document, "turn": turn, "more": {"servers": len(servers)}})
-
-
-@contextmanager
-def _serving(release: Path, count: int) -> Iterator[list[EmbeddedServer]]:
-    """So many servers of one release, with ports of their own; an idle one takes memory only."""
-    with ExitStack() as stack:
-        started = []
-        for number in range(count):
-            _say(f"starting server {number + 1} of {count}")
-            options = ServerOptions(grpc_port=0, http_port=0, metrics_port=0)
-            started.append(
-                stack.enter_context(
-                    EmbeddedServer(release / MODELS_FOLDER, options, probe=EnsembleProbe())
-                )
-            )
-        yield started
+    return replace(window, turn=turn, more={"servers": len(servers)})
 
 
 def _median(values: Sequence[float]) -> float:

@@ -76,12 +76,8 @@ def _flow(
     for model in models:
         deployed = deployment_of(preset, platform, model)
         row = measured.get(model.name, {})
-        alone_ms = float(times[model.name]["compute_ms"])
-        # A stage that asks another one waits for it, and that is in its time.
-        asked = sum(
-            float(times[name]["compute_ms"]) for name in _asked_by(model, models) if name in times
-        )
-        own_ms = max(0.0, alone_ms - asked)
+        # Of a stage that asks another one the wait is not in it.
+        own_ms = float(times[model.name]["compute_ms"])
         fixed_ms = own_ms * float(row.get("fixed_share", 0.0))
         kept = _KEPT.get(model.name, float(row.get("kept_share") or 1.0))
         if model.name == LANGUAGE_STAGE:
@@ -202,8 +198,13 @@ def on_gpu(flow: Flow, rows: Sequence[Record]) -> Flow:
     """The flow with stages on a GPU that it was measured on: rows of `docs/results/gpu/*.json`.
 
     Of each stage the fastest engine at batch 1 counts, with the line through its batches.
-    Stages that the rows do not name stay where they are.
+    Stages that the rows do not name stay where they are. Raises `RecordError` where they name none.
     """
+    if not {row.get("stage") for row in rows} & {stage.name for stage in flow.stages}:
+        raise RecordError(
+            "wanted times of the flow's stages on a GPU, got none: give a record of "
+            "`make bench-gpu` with --gpu"
+        )
     stages = []
     for stage in flow.stages:
         own = [row for row in rows if row["stage"] == stage.name]

@@ -6,14 +6,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks.record import read_record
 from benchmarks.scaling.tables import check_text, plan_text
-from benchmarks.scaling_command import read_record
 from benchmarks.workload import REPO_ROOT
+from organseg.evaluation.marked_block import MarkedBlock
 
 PAGE = REPO_ROOT / "docs" / "scaling.md"
 """The page."""
@@ -25,25 +25,11 @@ _PARTS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {"check": check_text,
 
 def main(*, check: bool, page: Path = PAGE, results: Path = RESULTS) -> int:
     """Renders the page, or checks it; gives the exit status. Raises `RecordError`."""
-    old = page.read_text(encoding="utf-8")
-    new = old
+    status = 0
     for part in _PARTS:
-        begin, end = marks(part)
-        before, found, rest = new.partition(begin)
-        _, closed, after = rest.partition(end)
-        if not found or not closed:
-            print(f"wanted the marks {begin} and {end} in {page.name}", file=sys.stderr)
-            return 1
-        new = f"{before}{begin}\n{rendered(part, results)}\n{end}{after}"
-    if check:
-        if old != new:
-            print(
-                f"{page.name} is out of date: run python -m benchmarks scaling page",
-                file=sys.stderr,
-            )
-        return int(old != new)
-    page.write_text(new, encoding="utf-8")
-    return 0
+        block = MarkedBlock(page, *marks(part), remedy="python -m benchmarks scaling page")
+        status |= (block.check if check else block.write)(rendered(part, results))
+    return status
 
 
 def marks(part: str) -> tuple[str, str]:

@@ -19,6 +19,7 @@ from benchmarks.load.plan import LoadPlan, WorkloadSpec
 from benchmarks.load.running import run_window
 from benchmarks.load.target import TargetKind, TargetSpec
 from benchmarks.load.window import Mix, Window
+from benchmarks.served import serving
 from benchmarks.tuning.contention import contention_between, thread_times
 from benchmarks.tuning.moves import Stages, effective
 from benchmarks.tuning.room import lacking_room
@@ -29,8 +30,6 @@ from organseg.contract.concurrency import threads_in_all, threads_of_a_request
 from organseg.contract.deployed_config import choices_in
 from organseg.contract.deployment_file import Deployment, stages_document
 from organseg.errors import ContractError, OrganSegError, ServerFaultError, ServerStartError
-from organseg.serving.embedded import EmbeddedServer, EnsembleProbe, ServerOptions
-from organseg.serving.manifest import MODELS_FOLDER
 
 
 @dataclass(frozen=True)
@@ -56,8 +55,10 @@ class _Side:
     """A deployment that is served."""
 
     choices: Stages
-    server: EmbeddedServer
     release: Path
+    address: str
+    session: int
+    ends: ExitStack
 
 
 class Contest:
@@ -124,11 +125,10 @@ class Contest:
                 self._turns(one, other, label, 1, alone)
         except _ChallengerFailedError as error:
             return Trial(label, failure=str(error))
-        finally:
-            more = {
-                "standing": self._seen(one, [pair[0] for pair in busy + alone]),
-                "challenger": self._seen(other, [pair[1] for pair in busy + alone]),
-            }
+        more = {
+            "standing": self._seen(one, [pair[0] for pair in busy + alone]),
+            "challenger": self._seen(other, [pair[1] for pair in busy + alone]),
+        }
         return replace(_trial(label, busy, alone), more=more)
 
     def _turns(
@@ -158,10 +158,9 @@ class Contest:
             raise _ChallengerFailedError(str(error)) from None
 
     def _window(self, side: _Side, users: int) -> dict[str, Any]:
-        session = side.server.process_group
-        before = thread_times(session)
+        before = thread_times(side.session)
         window = self._asked(side, users, seconds=self._seconds[users])
-        after = thread_times(session)
+        after = thread_times(side.session)
         running = (window.server_cpu_s or 0.0) / window.seconds
         contention = asdict(contention_between(before, after, running))
         return {**window.to_json(), "contention": contention}
@@ -176,7 +175,6 @@ class Contest:
         self, side: _Side, users: int, *, seconds: float | None = None, requests: int | None = None
     ) -> Window:
         """A window of load; raises `ServerFaultError` unless every request was answered."""
-        server = side.server
         plan = LoadPlan(
             mix=self._load.mix,
             users=users,
@@ -186,9 +184,9 @@ class Contest:
             workload=self._load.workload,
         )
         window = run_window(
-            TargetSpec(TargetKind.ORGAN_SEG, server.grpc_address),
+            TargetSpec(TargetKind.ORGAN_SEG, side.address),
             plan,
-            ServerView(server.process_group, server.grpc_address),
+            ServerView(side.session, side.address),
         )
         _require_answers(window)
         return window
@@ -197,24 +195,28 @@ class Contest:
         for side in self._sides:
             if side.choices == choices:
                 return side
-        place = self._folder / f"release-{time.monotonic_ns()}"
-        redeploy(self._release, Deployment(choices), place)
-        options = ServerOptions(grpc_port=0, http_port=0, metrics_port=0)
-        server = EmbeddedServer(place / MODELS_FOLDER, options, probe=EnsembleProbe())
-        self._tell("loading")
-        server.__enter__()
-        self._sides.append(_Side(choices, server, place))
+        place = self._release
+        if choices:
+            place = self._folder / f"release-{time.monotonic_ns()}"
+            redeploy(self._release, Deployment(choices), place)
+        ends = ExitStack()
+        server = ends.enter_context(serving(place, None))
+        assert server.session is not None
+        self._sides.append(_Side(choices, place, server.address, server.session, ends))
         return self._sides[-1]
 
     def _keep(self, *wanted: Stages) -> None:
         """Ends the servers of all other deployments."""
-        for side in [side for side in self._sides if side.choices not in wanted]:
-            self._sides.remove(side)
-            side.server.__exit__(None, None, None)
+        ended = [side for side in self._sides if side.choices not in wanted]
+        self._sides = [side for side in self._sides if side not in ended]
+        # All of them, also where one is interrupted.
+        with ExitStack() as stack:
+            for side in ended:
+                stack.callback(side.ends.close)
 
     def _lacking(self, one: _Side, challenger: Stages) -> str:
         return lacking_room(
-            one.server.process_group,
+            one.session,
             effective(one.choices, self._released),
             effective(challenger, self._released),
         )

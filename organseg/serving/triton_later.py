@@ -50,6 +50,7 @@ def triton_later(
         def finalize(self) -> None:
             """Ends the stage."""
             self.stage.close()
+            self.metrics.close()
 
     return TritonPythonModel
 

@@ -11,7 +11,7 @@ from benchmarks import second_opinion_command
 from benchmarks.__main__ import main
 from benchmarks.load.plan import WorkloadSpec
 from benchmarks.load.window import Mix
-from benchmarks.second_opinion import Opinion, agree, compare, comparison_table, knee_of
+from benchmarks.second_opinion import Opinion, agree, compare, comparison_table
 
 RATES = [(1, 3.0), (2, 5.6), (4, 6.0), (8, 6.1)]
 
@@ -32,15 +32,22 @@ END
 def opinions(scale: float = 1.0, *, beyond: float = 1.0) -> list[tuple[int, Opinion]]:
     """Three turns, the middle one right, the others far off to both sides."""
     return [
-        (users, Opinion(rate * scale * off * (beyond if users > 2 else 1.0), 1e3 * users / rate))
+        (users, Opinion(rate * scale * off * (beyond if users > 2 else 1.0), p50_ms, p95_ms))
         for off in (0.5, 1.0, 4.0)
         for users, rate in RATES
+        for p50_ms in [1e3 * users / rate]
+        for p95_ms in [400.0 + users]
     ]
 
 
-def test_the_knee_is_where_more_users_bring_nearly_nothing() -> None:
-    assert knee_of(RATES) == 2
-    assert knee_of([(1, 3.0)]) == 1
+def test_where_they_must_agree_is_up_to_the_reports_knee() -> None:
+    assert [one.is_within_knee for one in compare(opinions(), opinions())] == [
+        *(True, True),
+        *(False, False),
+    ]
+    slow = [(users, Opinion(rate, 1e3, 1e3 * users)) for users, rate in [(1, 3.0), (4, 12.0)]]
+    assert [one.is_within_knee for one in compare(slow, slow)] == [True, False]
+    assert compare(slow[:1], slow[:1])[0].is_within_knee
 
 
 def test_medians_over_the_turns_are_compared() -> None:

@@ -69,6 +69,8 @@ def test_all_kinds_of_requests_are_sent_and_bad_ones_are_to_be_refused() -> None
     whole = [image for target in made[::2] for image in target.images]
     # Every distinct image, and the few repeated ones of each size, once.
     assert len(set(whole)) == soak.asked["distinct"] + 3 * SPEC.repeated_images
+    in_sessions = {image for target in made[1::2] for image in target.images}
+    assert not in_sessions & set(whole)
 
 
 def test_a_lost_answer_and_a_bad_request_that_passes_are_errors() -> None:

@@ -115,7 +115,7 @@ def test_a_target_that_cannot_be_reached_is_an_error_with_a_remedy(
 
 def test_nothing_of_gevent_or_locust_enters_the_process_that_measures() -> None:
     script = (
-        "import sys; import benchmarks.load.running, benchmarks.load_command; "
+        "import sys; import benchmarks.load.running, benchmarks.load.command; "
         "print([name for name in ('gevent', 'locust') if name in sys.modules])"
     )
     done = subprocess.run(

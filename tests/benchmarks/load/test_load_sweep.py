@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -10,9 +11,12 @@ import pytest
 from test_load_window import WINDOW
 
 from benchmarks.__main__ import main
-from benchmarks.load.plan import LoadPlan
+from benchmarks.load.observation import ServerView
+from benchmarks.load.options import input_spec, server_view
+from benchmarks.load.plan import LoadPlan, WorkloadSpec
 from benchmarks.load.sweep import NotMeasured, Sweep, run_sweep
 from benchmarks.load.window import Loop, Mix, Window
+from benchmarks.served import Served
 from organseg.errors import NotServedError
 
 SWEEP = Sweep(mixes=(Mix.DISTINCT, Mix.SESSIONS), users=(1, 4), fractions=(0.5, 1.1))
@@ -52,6 +56,46 @@ def test_a_mix_that_cannot_be_measured_says_why_and_the_others_go_on() -> None:
     assert isinstance(outcomes[1], NotMeasured)
     assert outcomes[1].error == "wanted sessions"
     assert [one.mix for one in outcomes[2:] if isinstance(one, Window)] == [Mix.SESSIONS] * 4
+
+
+def test_an_open_loop_behind_a_closed_one_without_answers_says_that_it_has_no_rate() -> None:
+    outcomes = list(run_sweep(SWEEP, lambda plan: replace(measured(plan), per_second=0.0)))
+    lost = [one for one in outcomes if isinstance(one, NotMeasured)]
+    assert [one.plan.mix for one in lost] == list(SWEEP.mixes)
+    assert all("--rates" in one.error for one in lost)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (["--loops", "open"], "name them with --rates"),
+        (["--questions-per-session", "0"], "wanted a whole number of 1 or more"),
+        (["--repeated-images", "0"], "wanted a whole number of 1 or more"),
+        (["--side", "-64"], "wanted a whole number of 1 or more"),
+    ],
+)
+def test_what_would_measure_nothing_is_refused_before_a_server_is_asked(
+    wrong: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        status = main(["load", "--url", "127.0.0.1:1", *wrong])
+    except SystemExit as refused:
+        status = int(refused.code or 0)
+    assert status > 0
+    assert said in capsys.readouterr().err
+
+
+def test_files_are_named_as_the_load_process_in_its_own_folder_finds_them() -> None:
+    options = argparse.Namespace(images=[Path("a.png")], questions=["liver?"], seed=3)
+    assert input_spec(options) == WorkloadSpec((str(Path.cwd() / "a.png"),), ("liver?",), 3)
+
+
+def test_a_server_that_tells_no_statistics_is_measured_without(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    options = argparse.Namespace(tls=False, tls_root=None, tls_key=None, metrics_url=None)
+    assert server_view(options, Served("127.0.0.1:1", {})) == ServerView()
+    assert "without Triton's statistics" in capsys.readouterr().err
 
 
 @pytest.mark.server

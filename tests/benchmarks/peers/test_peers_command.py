@@ -10,14 +10,20 @@ import pytest
 
 from benchmarks.__main__ import main
 from benchmarks.load.window import Window
+from benchmarks.peers import contenders
 from benchmarks.peers.goals import ORGAN_SEG
 
 
 @pytest.mark.server
 @pytest.mark.slow
 def test_the_command_measures_in_turns_and_writes_the_record(
-    release: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    release: Path,
+    serving_again: object,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setattr(contenders, "serving", serving_again)
     record_file = tmp_path / "peers.json"
     handler = signal.getsignal(signal.SIGTERM)
     options = ["--release", str(release), "--only", "in_process", "--turns", "1"]

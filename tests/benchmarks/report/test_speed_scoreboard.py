@@ -6,8 +6,8 @@ import shutil
 
 import pytest
 
-from benchmarks import scoreboard_command
 from benchmarks.__main__ import main
+from benchmarks.report import scoreboard_command
 from benchmarks.report.scoreboard import NOTHING, render_scoreboard
 
 

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from benchmarks.__main__ import main
+from benchmarks.load.window import Window
+from benchmarks.scaling import checking
 from benchmarks.scaling.checking import compare
 from benchmarks.scaling.costs import flow_of
 from benchmarks.scaling.flow import Site
@@ -127,9 +129,12 @@ def test_the_repositorys_page_is_up_to_date() -> None:
 
 @pytest.mark.server
 @pytest.mark.slow
-def test_one_server_and_two_are_held_against_the_model(release: Path, tmp_path: Path) -> None:
+def test_one_server_and_two_are_held_against_the_model(
+    release: Path, serving_again: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checking, "serving", serving_again)
     record_file = tmp_path / "check.json"
-    small = ["--seconds", "2", "--turns", "1", "--requests", "3", "--rounds", "1", "--users", "2"]
+    small = ["--seconds", "1", "--turns", "1", "--requests", "2", "--rounds", "1", "--users", "1"]
     arguments = ["--release", str(release), *small, "--json", str(record_file)]
     assert main(["scaling", "check", *arguments]) == 0
     record = json.loads(record_file.read_text())
@@ -138,3 +143,6 @@ def test_one_server_and_two_are_held_against_the_model(release: Path, tmp_path: 
         assert row["errors"] == 0
         assert row["measured"]["per_s"] > 0
         assert row["predicted"]["per_s"] > 0
+    one, two = (Window.from_json(window) for window in record["windows"])
+    assert one.server_cpu_s
+    assert two.server_cpu_s is None

@@ -33,7 +33,8 @@ def times_of(record: Record) -> dict[str, float]:
 def test_the_flow_is_the_contracts(stages: Record) -> None:
     flow = flow_of(stages)
     assert [stage.name for stage in flow.stages] == [*times_of(stages), BETWEEN]
-    assert set(flow.stage("mask_decoder").after) >= {"image_encoder", "gate"}
+    assert set(flow.stage("mask_decoder").after) >= {"image_features", "gate"}
+    assert "image_encoder" in flow.stage("image_features").after
     assert flow.stage("extractors").after == ("llava_med",)
     assert flow.stage("llava_med").max_batch > 1
     assert flow.stage("preprocess").max_batch == 1
@@ -49,7 +50,7 @@ def test_a_lone_user_of_the_model_takes_what_was_measured(
         assert lone.execution_ms[name] == pytest.approx(wanted_ms, rel=1e-3)
     waits_ms = sum(flow.stage(name).delay_ms for name in ("image_encoder", "mask_decoder"))
     overhead_ms = stages["critical_path"]["overhead_ms"]
-    assert lone.mean_ms == pytest.approx(6 + 60 + 9 + 5 + overhead_ms + waits_ms, rel=1e-3)
+    assert lone.mean_ms == pytest.approx(6 + 60 + 2 + 9 + 5 + overhead_ms + waits_ms, rel=1e-3)
 
 
 @pytest.mark.parametrize("cpu_s", [0.05, 0.14])
@@ -119,6 +120,8 @@ def test_the_aims_for_a_gpu_stand_in_where_nobody_measured(stages: Record) -> No
     assert flow.stage("llava_med").batch_ms(1) == pytest.approx(35.0)
     with pytest.raises(RecordError, match="make bench-gpu"):
         gpu_targets("tiny")
+    with pytest.raises(RecordError, match="make bench-gpu"):
+        on_gpu(flow_of(stages), [])
 
 
 def test_a_check_compares_every_case_with_the_model(measured: Record) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm  # type: ignore[import-untyped]
 
-from benchmarks.options import add_input_options, count
+from benchmarks.options import add_input_options, count, positive
+from benchmarks.peers.settings import Peer, default_settings, grid
 from benchmarks.record import describe_run, write_record
 from organseg.contract import PRESETS
 from organseg.errors import ReleaseError
@@ -24,14 +24,12 @@ if TYPE_CHECKING:
     from benchmarks.peers.comparison import Item, Length, Measured, Trial
     from benchmarks.peers.contenders import Field
     from benchmarks.peers.goals import Goal
-    from benchmarks.peers.settings import Peer
 
 _DESCRIPTION = """\
 Serve one release by Organ-Seg and by its peers on this machine, and measure each in turns, another
 one first in every turn; who is not measured is stopped. Prints medians and whether the goals are
 reached, as Markdown. docs/peers.md says what the peers are.
 """
-_PEERS = ("fastapi_torch", "litserve_torch", "fastapi_graphs", "in_process")
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -54,14 +52,24 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "else the random ones of seed 0)",
     )
     parser.add_argument(
-        "--only", choices=_PEERS, nargs="+", default=_PEERS, help="the peers (default: all)"
+        "--only",
+        choices=[peer.value for peer in Peer],
+        nargs="+",
+        default=[peer.value for peer in Peer],
+        help="the peers (default: all)",
     )
-    parser.add_argument("--turns", type=count, default=5, metavar="N", help="default: 5")
+    parser.add_argument(
+        "--turns",
+        type=count,
+        default=5,
+        metavar="N",
+        help="how often each is measured, one after another (default: 5)",
+    )
     parser.add_argument(
         "--users", type=count, default=8, metavar="N", help="users at once (default: 8)"
     )
     parser.add_argument(
-        "--seconds", type=count, default=8, metavar="N", help="length of a window (default: 8)"
+        "--seconds", type=positive, default=8.0, metavar="S", help="length of a window (default: 8)"
     )
     parser.add_argument(
         "--requests",
@@ -80,12 +88,11 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 def run(options: argparse.Namespace) -> int:
     """Measures and reports; status 1 where a request failed. Raises `OrganSegError`."""
     # Here: other commands do without torch.
-    from benchmarks.load.plan import WorkloadSpec
+    from benchmarks.load.options import input_spec
     from benchmarks.peers.comparison import Length, best, compare
     from benchmarks.peers.contenders import open_field
     from benchmarks.peers.goals import goals_of
     from benchmarks.peers.report import comparison_record, comparison_tables
-    from benchmarks.peers.settings import Peer, default_settings
     from organseg.serving.manifest import verify_release
 
     about = describe_run()
@@ -99,16 +106,13 @@ def run(options: argparse.Namespace) -> int:
     peers = [Peer(name) for name in options.only]
     cores = len(os.sched_getaffinity(0))
     length = Length(None if options.requests else options.seconds, options.requests)
-    workload = WorkloadSpec(
-        images=tuple(str(path.resolve()) for path in options.images),
-        texts=tuple(options.questions),
-        seed=options.seed,
-    )
+    workload = input_spec(options)
     trials = _tune(options, checkpoint, peers, cores, length, workload) if options.tune else []
     settings = {
         peer: best(trials, peer) if trials else default_settings(peer, cores) for peer in peers
     }
     known: dict[str, Any] = {
+        "benchmark": "peers",
         "run": about,
         "preset": manifest.preset,
         "release": {"created": manifest.created, "trained": manifest.trained},
@@ -128,7 +132,7 @@ def run(options: argparse.Namespace) -> int:
             write_record(options.json, record)
 
     print("Starting Organ-Seg and its peers …", file=sys.stderr, flush=True)
-    with _sigterm_unwinds(), open_field(options.release, checkpoint, settings) as field:
+    with open_field(options.release, checkpoint, settings) as field:
         items = _announced(field, options, length, workload)
         with _bar(len(items) * options.turns) as told:
             measured = compare(field, options.users, options.turns, length, workload, told, keep)
@@ -145,11 +149,10 @@ def _tune(
     workload: WorkloadSpec,
 ) -> list[Trial]:
     from benchmarks.peers.comparison import tune
-    from benchmarks.peers.settings import grid
 
     tries = sum(len(grid(peer, cores)) for peer in peers)
     print(f"Tuning: {tries} settings, each in a window of its own.", file=sys.stderr)
-    with _sigterm_unwinds(), _bar(tries) as told:
+    with _bar(tries) as told:
         return tune(
             options.release, checkpoint, peers, cores, options.users, length, workload, told
         )
@@ -169,16 +172,6 @@ def _announced(
         flush=True,
     )
     return items
-
-
-@contextmanager
-def _sigterm_unwinds() -> Iterator[None]:
-    """Lets SIGTERM leave the block as an exception: a stopped peer would outlive this process."""
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

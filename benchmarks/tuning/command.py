@@ -11,9 +11,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.load.plan import WorkloadSpec
+from benchmarks.load.options import input_spec
 from benchmarks.load.window import Mix
-from benchmarks.options import count
+from benchmarks.options import add_input_options, count, positive
 from benchmarks.record import describe_run, write_record
 from benchmarks.tuning.contest import Contest, TuneLoad
 from benchmarks.tuning.journal import Journal
@@ -76,7 +76,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     )
     parser.add_argument(
         "--seconds",
-        type=_seconds,
+        type=positive,
         default=_LOAD.seconds,
         metavar="S",
         help="length of a window, at least (default: %(default)g)",
@@ -112,25 +112,19 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     )
     parser.add_argument(
         "--margin",
-        type=_percent,
+        type=positive,
         default=_RULE.gain_percent,
         metavar="PERCENT",
         help="what a change must gain in answers per second (default: %(default)g)",
     )
     parser.add_argument(
         "--alone-margin",
-        type=_percent,
+        type=positive,
         default=_RULE.alone_percent,
         metavar="PERCENT",
         help="how much longer a single user may wait (default: %(default)g)",
     )
-    parser.add_argument(
-        "--images", type=Path, nargs="+", default=[], metavar="FILE", help="your own images"
-    )
-    parser.add_argument(
-        "--questions", nargs="+", default=[], metavar="TEXT", help="your own questions"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of the questions' order")
+    add_input_options(parser)
     parser.set_defaults(run=run)
 
 
@@ -149,11 +143,7 @@ def run(options: argparse.Namespace) -> int:
         answers=options.answers,
         rounds=options.rounds,
         mix=Mix(options.mix),
-        workload=WorkloadSpec(
-            images=tuple(str(path) for path in options.images),
-            texts=tuple(options.questions),
-            seed=options.seed,
-        ),
+        workload=input_spec(options),
     )
     rule = Rule(options.margin, options.alone_margin)
     cores = sorted(os.sched_getaffinity(0))
@@ -232,23 +222,3 @@ def _write(path: Path, found: Found, manifest: Manifest, about: dict[str, Any]) 
 
 def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
-
-
-def _seconds(text: str) -> float:
-    return _number(text, above=0.0, most=3600.0)
-
-
-def _percent(text: str) -> float:
-    return _number(text, above=0.0, most=1000.0)
-
-
-def _number(text: str, *, above: float, most: float) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = above
-    if not above < number <= most:
-        raise argparse.ArgumentTypeError(
-            f"wanted a number above {above:g}, at most {most:g}, got {text!r}"
-        )
-    return number

@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
-import argparse
+import os
+import signal
 import sys
+import threading
+import time
 from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 
 from benchmarks import all_command
-from benchmarks.__main__ import _SUBCOMMANDS, main
-from benchmarks.parts import PARTS, Part
-from benchmarks.run_parts import Outcome, Run, run_parts
+from benchmarks.__main__ import build_parser, main
+from benchmarks.all_parts import PARTS, Part
+from benchmarks.all_running import Outcome, Run, run_parts
+from benchmarks.stopping import sigterm_unwinds
 
 # A stand-in for `python -m benchmarks` that takes the same arguments. What it is told to do stands
 # in the name of the subcommand.
 PROGRAM = """
-import pathlib, sys
+import pathlib, signal, sys
 command, record = sys.argv[1], pathlib.Path(sys.argv[sys.argv.index("--json") + 1])
 if command == "broken":
     sys.exit("no perf_analyzer on this machine")
 record.write_text("{}")
-print(*sys.argv[1:])
+print(*sys.argv[1:], flush=True)
+if command == "endless":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("its servers were stopped"))
+    print("ready", flush=True)
+    signal.pause()
 if command == "faulty":
     sys.exit("3 requests failed")
 """
@@ -87,18 +95,31 @@ def test_another_release_form_or_a_lost_record_is_measured_anew(run):
 def test_another_commit_is_measured_anew(run, monkeypatch):
     outcomes(run, [part("one")])
     other = {"id": "f" * 40, "modified": False}
-    monkeypatch.setattr("benchmarks.run_parts.describe_commit", lambda _: other)
+    monkeypatch.setattr("benchmarks.all_running.describe_commit", lambda _: other)
     assert outcomes(run, [part("one")])[0] == [Outcome.DONE]
 
 
+def test_being_told_to_stop_is_handed_on_to_the_part_that_runs(run):
+    log = run.folder / "logs" / "one.log"
+
+    def stop_once_it_runs():
+        deadline = time.monotonic() + 60
+        while not (log.is_file() and "ready" in log.read_text()) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    watcher = threading.Thread(target=stop_once_it_runs)
+    watcher.start()
+    with sigterm_unwinds(), pytest.raises(SystemExit):
+        outcomes(run, [part("one", "endless"), part("two")])
+    watcher.join()
+    assert "its servers were stopped" in log.read_text()
+    assert not (run.folder / "two.json").exists()
+
+
 def test_every_part_takes_the_arguments_that_it_is_given(run):
-    parser = argparse.ArgumentParser(exit_on_error=False)
-    commands = parser.add_subparsers()
-    for module in _SUBCOMMANDS:
-        module.add_command(commands)
+    parser = build_parser()
     for each in PARTS:
-        if each.command not in commands.choices:
-            continue
         for form in (run, replace(run, is_quick=True), replace(run, preset="medsam")):
             options = parser.parse_args(form.command(each)[len(run.program) :])
             assert options.json == run.record(each)

@@ -33,6 +33,7 @@ from benchmarks.load.window import Loop, Mix, Window
 from benchmarks.options import add_input_options, count, positive
 from benchmarks.record import describe_run, write_record
 from benchmarks.served import add_server_options, serving
+from organseg.errors import InvalidInputError
 
 _DESCRIPTION = """\
 Ask a server by many users at once. First the closed loop: every user asks again once answered,
@@ -185,6 +186,11 @@ def describe_plan(plan: LoadPlan) -> str:
 
 def _sweep(options: argparse.Namespace) -> Sweep:
     is_closed, is_open = (loop.value in options.loops for loop in (Loop.CLOSED, Loop.OPEN))
+    if not is_closed and not options.rates:
+        raise InvalidInputError(
+            "wanted rates for the open loop, or a closed loop whose best rate they are parts of, "
+            "got neither: name them with --rates, or leave --loops out"
+        )
     return Sweep(
         mixes=tuple(map(Mix, options.mixes)),
         users=tuple(options.users) if is_closed else (),

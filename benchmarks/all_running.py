@@ -13,7 +13,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from benchmarks.parts import Part
+from benchmarks.all_parts import Part
 from benchmarks.record import describe_commit, write_record
 from benchmarks.workload import REPO_ROOT
 from organseg.serving.manifest import MANIFEST_NAME
@@ -147,8 +147,10 @@ def _run_command(command: Sequence[str], log: Path) -> int:
     ):
         try:
             return child.wait()
-        except KeyboardInterrupt:
-            # The terminal told the child too: it stops its server before it ends.
+        except BaseException as error:
+            # It stops its servers before it ends. Of Ctrl-C the terminal has told it too.
+            if not isinstance(error, KeyboardInterrupt):
+                child.terminate()
             try:
                 child.wait(_PATIENCE_S)
             except subprocess.TimeoutExpired:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from benchmarks.options import count
-from benchmarks.record import RecordError, describe_run, write_record
+from benchmarks.options import count, positive
+from benchmarks.record import describe_run, read_record, write_record
 
 _DESCRIPTION = """\
 A queueing model of the flow, fed by measured stage times (docs/scaling.md). `check` measures a
@@ -45,10 +42,10 @@ def _add_plan(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="record of `stages --json`, or of `scaling check --json`, which knows batches too",
     )
     parser.add_argument(
-        "--rate", type=_positive, required=True, metavar="N", help="requests per second"
+        "--rate", type=positive, required=True, metavar="N", help="requests per second"
     )
     parser.add_argument(
-        "--p95-ms", type=_positive, required=True, metavar="MS", help="what 95 of 100 keep within"
+        "--p95-ms", type=positive, required=True, metavar="MS", help="what 95 of 100 keep within"
     )
     parser.add_argument(
         "--reuse-hit",
@@ -59,7 +56,7 @@ def _add_plan(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     parser.add_argument(
         "--think-s",
-        type=_positive,
+        type=positive,
         default=5.0,
         metavar="S",
         help="from an answer to the user's next question, the mean (default: 5)",
@@ -73,7 +70,7 @@ def _add_plan(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     where.add_argument("--any", action="store_true", help="follow-ups go to any server")
     parser.add_argument(
         "--cores",
-        type=_positive,
+        type=positive,
         metavar="N",
         help="cores of the machine that a server has (default: those of the record's)",
     )
@@ -119,7 +116,7 @@ def _add_check(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "--servers", type=count, nargs="+", default=[1, 2], metavar="N", help="servers at once"
     )
     parser.add_argument(
-        "--seconds", type=_positive, default=20.0, metavar="S", help="length of a window"
+        "--seconds", type=positive, default=20.0, metavar="S", help="length of a window"
     )
     parser.add_argument("--turns", type=count, default=3, metavar="N", help="windows of each case")
     parser.add_argument(
@@ -199,42 +196,17 @@ def _page(options: argparse.Namespace) -> int:
     return main(check=options.check)
 
 
-def read_record(path: Path) -> dict[str, Any]:
-    """A record as plain values; raises `RecordError` where the file cannot be read."""
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RecordError(
-            f"wanted a record in {path.name!r}, it cannot be read ({type(error).__name__}): "
-            "write one with --json"
-        ) from None
-    if not isinstance(document, Mapping):
-        raise RecordError(f"wanted a record in {path.name!r}, got another document")
-    return dict(document)
-
-
 def _command() -> str:
     """What was typed, folders left out: they are this machine's."""
     words = [Path(word).name if "/" in word else word for word in sys.argv[1:]]
     return " ".join(("python -m benchmarks", *words))
 
 
-def _positive(text: str) -> float:
-    value = _number(text)
-    if value <= 0:
-        raise argparse.ArgumentTypeError(f"wanted a number above 0, got {text!r}")
-    return value
-
-
 def _share(text: str) -> float:
-    value = _number(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
     if not 0 <= value < 1:
         raise argparse.ArgumentTypeError(f"wanted a share from 0 to below 1, got {text!r}")
     return value
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"wanted a number, got {text!r}") from None

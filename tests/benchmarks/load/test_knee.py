@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.report.knee import Bound, Knee, Level, find_knee
+from benchmarks.load.knee import Bound, Knee, Level, find_knee
 
 
 def levels(*measured: tuple[float, float, float]) -> list[Level]:
