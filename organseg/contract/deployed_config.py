@@ -11,14 +11,12 @@ from typing import Any
 
 from tritonclient.grpc import model_config_pb2 as pb
 
+from organseg.contract.cores import CORES_PARAMETER, cores_in, cores_text
 from organseg.contract.deployment_file import Deployment, StageChoice
 from organseg.contract.facts import Fact
 from organseg.contract.keeping import HANDLES_PARAMETER, KEPT_BYTES_PARAMETER
 from organseg.contract.pbtxt import config_text, parse_config
 from organseg.errors import ContractError
-
-CORES_PARAMETER = "cores"
-"""The parameter of a Python stage's config that names the cores that its process keeps to."""
 
 _THREADS = {"python": "threads", "onnxruntime": "intra_op_thread_count"}
 """The parameter that says how many threads an engine has, by backend."""
@@ -78,24 +76,6 @@ def is_one_process(message: Any) -> bool:
         group.kind == pb.ModelInstanceGroup.KIND_MODEL for group in message.instance_group
     )
     return keeps or spreads or HANDLES_PARAMETER in message.parameters
-
-
-def cores_text(cores: tuple[int, ...]) -> str:
-    """The cores as configs have them: "0,1"."""
-    return ",".join(str(core) for core in cores)
-
-
-def cores_in(parameters: Mapping[str, str]) -> tuple[int, ...]:
-    """The cores that a config's parameters name; none for all. Raises `ContractError` for what is
-    no list of numbers.
-    """
-    text = parameters.get(CORES_PARAMETER, "")
-    parts = text.split(",") if text else []
-    if not all(part.isascii() and part.isdigit() for part in parts):
-        raise ContractError(
-            f'wanted cores as numbers, "0,1", got {text[:40]!r}: export the release again'
-        )
-    return tuple(int(part) for part in parts)
 
 
 def _choice_in(message: Any) -> StageChoice:

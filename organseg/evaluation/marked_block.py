@@ -37,8 +37,10 @@ class MarkedBlock:
         old, closed, after = rest.partition(self.end)
         name = self.file.name
         if not found or not closed:
-            print(f"wanted the marks {self.begin} and {self.end} in {name}: put them in",
-                  file=sys.stderr)  # fmt: skip
+            print(
+                f"wanted the marks {self.begin} and {self.end} in {name}: put them in",
+                file=sys.stderr,
+            )
             return 1
         new = f"\n{content}\n"
         if not is_check:

@@ -65,6 +65,8 @@ class StageRequest:
     """The inputs that came; an optional one may be missing."""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     """The request's parameters."""
+    timeout_microseconds: int = 0
+    """How long it may wait in queues; 0 where the client did not say."""
 
     @property
     def batch_size(self) -> int:
@@ -147,11 +149,14 @@ class LaterStage(ServedModel):
 
     @abstractmethod
     def begin(self, request: StageRequest, respond: Callable[[Arrays | Exception], None]) -> None:
-        """Takes a request; `respond` is called once, from whatever thread, now or later."""
+        """Takes a request, or raises what is wrong with it.
+
+        `respond` is called once for a request that was taken, from whatever thread, now or later.
+        """
 
     @abstractmethod
     def close(self) -> None:
-        """Takes no more; what has begun may still be answered."""
+        """Takes no more; what was taken is still answered."""
 
 
 class StreamStage(ServedModel):

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from organseg.contract.deployed_config import cores_text
+from organseg.contract.cores import cores_text
 from organseg.errors import EngineError
 
 THREADS_VARIABLE = "ORGANSEG_THREADS"

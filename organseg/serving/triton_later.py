@@ -7,25 +7,28 @@ returns at once, each request is answered through its own sender, from whatever 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from organseg.contract import model_of
-from organseg.serving.carried_failures import CarriedFailure, without_failure
+from organseg.serving.carried_failures import CarriedFailure
 from organseg.serving.stage import Arrays, LaterStage, StageContext, StageRequest
+from organseg.serving.threads import keep_to_cores
 from organseg.serving.triton_metrics import KeptMetrics
 from organseg.serving.triton_model import (
-    error_response,
-    output_tensors,
+    error_text,
+    log_fault,
     read_context,
     read_request,
+    response_of,
 )
 
 
 def triton_later(
-    stage_class: Callable[[StageContext, Callable[[str, Arrays], dict[str, Any]]], LaterStage],
+    stage_class: Callable[[StageContext, Callable[[str, Arrays, int], dict[str, Any]]], LaterStage],
 ) -> type[Any]:
     """The class `TritonPythonModel` that Triton looks for, around one stage that answers later."""
 
@@ -35,6 +38,7 @@ def triton_later(
         def initialize(self, args: dict[str, str]) -> None:
             """Prepares the stage."""
             context = read_context(args)
+            keep_to_cores(context.cores)
             self.stage = stage_class(context, partial(_ask_model, context))
             self.metrics = KeptMetrics(self.stage)
 
@@ -69,20 +73,23 @@ def _begin(stage: LaterStage, metrics: KeptMetrics, request: Any) -> None:
 
 
 def _send(stage: LaterStage, sender: Any, answer: Arrays | Exception) -> None:
+    """Sends one request's answer; raises nothing, since nobody behind it could mend that."""
     import triton_python_backend_utils as pb_utils
 
     final = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
-    if not isinstance(answer, Exception):
-        try:
-            tensors = output_tensors(stage, without_failure(stage.model, answer))
-            sender.send(pb_utils.InferenceResponse(output_tensors=tensors), flags=final)
-            return
-        except Exception as failure:
-            answer = failure
-    sender.send(error_response(stage, answer), flags=final)
+    try:
+        sender.send(response_of(stage, answer), flags=final)
+    except Exception as failure:
+        log_fault(stage, failure)
+        # Where shared memory has no room for the tensors, it has some for a word.
+        error = pb_utils.TritonError(error_text(failure), pb_utils.TritonError.INTERNAL)
+        with suppress(Exception):
+            sender.send(pb_utils.InferenceResponse(error=error), flags=final)
 
 
-def _ask_model(context: StageContext, name: str, inputs: Arrays) -> dict[str, Any]:
+def _ask_model(
+    context: StageContext, name: str, inputs: Arrays, timeout_microseconds: int
+) -> dict[str, Any]:
     """The outputs of another model: numpy arrays, or torch tensors that stayed on the GPU."""
     import triton_python_backend_utils as pb_utils
 
@@ -95,6 +102,7 @@ def _ask_model(context: StageContext, name: str, inputs: Arrays) -> dict[str, An
         model_name=name,
         inputs=[pb_utils.Tensor(key, np.ascontiguousarray(value)) for key, value in inputs.items()],
         requested_output_names=outputs,
+        timeout=timeout_microseconds,
         preferred_memory=pb_utils.PreferredMemory(memory, int(index or 0)),
     ).exec()
     if response.has_error():

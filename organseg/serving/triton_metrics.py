@@ -84,9 +84,21 @@ class KeptMetrics:
             self._declare(METRICS[type(counts)])
 
     def publish(self) -> None:
-        """Brings the server's numbers up to date; costs a message for each that changed."""
+        """Brings the server's numbers up to date; costs a message for each that changed.
+
+        No answer fails for them: where the server does not take them, they are not told again.
+        """
         if not self._metrics:
             return
+        import triton_python_backend_utils as pb_utils
+
+        try:
+            self._publish()
+        except pb_utils.TritonModelException:
+            pb_utils.Logger.log_warn(f"{self._stage.name}: the server takes no metrics any more")
+            self._metrics = []
+
+    def _publish(self) -> None:
         with self._lock:
             now, told = self._stage.kept() or self._told, self._told
             self._told = now

@@ -21,12 +21,13 @@ from organseg.contract import (
     preset_by_name,
     session_limits_in,
 )
-from organseg.contract.deployed_config import cores_in
+from organseg.contract.cores import cores_in
 from organseg.errors import (
     ContractError,
     InvalidInputError,
     NotServedError,
     OrganSegError,
+    ServerBusyError,
     SessionLostError,
 )
 from organseg.serving.bounds import kept_bytes, session_limits
@@ -62,7 +63,7 @@ def triton_model(stage_class: type[Stage]) -> type[Any]:
             answers = iter(self.stage.run(good) if good else [])
             self.metrics.publish()
             return [
-                _respond(
+                response_of(
                     self.stage,
                     next(answers) if isinstance(request, StageRequest) else request,
                 )
@@ -127,12 +128,13 @@ def read_request(stage: ServedModel, request: Any) -> StageRequest | Exception:
             found = pb_utils.get_input_tensor_by_name(request, tensor.name)
             if found is not None:
                 inputs[tensor.name] = found.as_numpy()
-        return StageRequest(inputs, json.loads(request.parameters() or "{}"))
+        parameters = json.loads(request.parameters() or "{}")
+        return StageRequest(inputs, parameters, timeout_microseconds=request.timeout())
     except Exception as error:
         return error
 
 
-def _respond(stage: Stage, answer: Arrays | Exception) -> Any:
+def response_of(stage: ServedModel, answer: Arrays | Exception) -> Any:
     """One request's response; whatever goes wrong in making it is that request's error alone."""
     import triton_python_backend_utils as pb_utils
 
@@ -162,8 +164,6 @@ def error_response(stage: ServedModel, error: Exception) -> Any:
 
 def _told(stage: ServedModel, error: Exception) -> tuple[str, str]:
     """Triton's name of an error's code, and what the client reads."""
-    import triton_python_backend_utils as pb_utils
-
     if isinstance(error, CarriedFailure):
         return error.code, error.words
     if isinstance(error, InvalidInputError | ContractError):
@@ -172,8 +172,17 @@ def _told(stage: ServedModel, error: Exception) -> tuple[str, str]:
         return "NOT_FOUND", error_text(error)
     if isinstance(error, NotServedError):
         return "UNSUPPORTED", error_text(error)
-    pb_utils.Logger.log_error(f"{stage.name}: {_where(error)}")
+    if isinstance(error, ServerBusyError):
+        return "UNAVAILABLE", error_text(error)
+    log_fault(stage, error)
     return "INTERNAL", error_text(error)
+
+
+def log_fault(stage: ServedModel, error: Exception) -> None:
+    """Tells the server's log where a stage failed: no values, no texts."""
+    import triton_python_backend_utils as pb_utils
+
+    pb_utils.Logger.log_error(f"{stage.name}: {_where(error)}")
 
 
 def output_tensors(stage: ServedModel, answer: Arrays) -> list[Any]:

@@ -6,12 +6,8 @@ import pytest
 
 from organseg.contract import MEDSAM, PRESETS, TINY, ImageFeatures, Platform, Preset
 from organseg.contract.concurrency import threads_in_all, threads_of_a_request
-from organseg.contract.deployed_config import (
-    choices_in,
-    cores_in,
-    deployed,
-    require_platform,
-)
+from organseg.contract.cores import cores_in
+from organseg.contract.deployed_config import choices_in, deployed, require_platform
 from organseg.contract.deployment_file import Deployment, StageChoice
 from organseg.contract.pbtxt import parse_config, render_configs
 from organseg.errors import ContractError

@@ -16,7 +16,8 @@ import pytest
 from tritonclient.grpc import InferenceServerClient
 
 from constructed import PICTURES, QUESTIONS
-from organseg.contract import TINY, model_of, names
+from organseg.contract import TINY, model_of
+from organseg.contract.cores import CORES_PARAMETER
 from organseg.contract.keeping import KEPT_BYTES_PARAMETER
 from organseg.contract.pbtxt import config_text, parse_config
 from organseg.errors import ImageError, ServerFaultError
@@ -30,16 +31,19 @@ QUESTION = next(iter(QUESTIONS))
 EMBEDDING_BYTES = 2 * int(np.prod(model_of(TINY, "image_encoder").outputs[0].shape()))
 ROOM = 2
 """Images that the bounded server has room for."""
+CORE = max(os.sched_getaffinity(0))
+"""The core that its `image_features` keeps to."""
 
 
 @pytest.fixture(scope="module")
 def bounded(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
-    """A server that keeps the embeddings of two images alone."""
+    """A server that keeps the embeddings of two images alone, by a stage on one core."""
     models = tmp_path_factory.mktemp("bounded") / "models"
     shutil.copytree(release / "models", models)
     path = models / "image_features" / "config.pbtxt"
     config = parse_config(path.read_text())
     config.parameters[KEPT_BYTES_PARAMETER].string_value = str(ROOM * EMBEDDING_BYTES)
+    config.parameters[CORES_PARAMETER].string_value = str(CORE)
     path.write_text(config_text(config))
     # It will not end by itself behind the last test, which kills one of its parts.
     options = ServerOptions(grpc_port=0, http_port=0, metrics_port=0, stop_timeout_s=5)
@@ -115,27 +119,34 @@ def test_the_model_config_says_how_much_is_kept(bounded):
     with InferenceServerClient(bounded.grpc_address) as triton:
         found = triton.get_model_config("llava_med", as_json=True)["config"]["parameters"]
     assert int(found[KEPT_BYTES_PARAMETER]["string_value"]) >= 256 << 20
-    assert names.PREFIX_KEPT in {tensor.name for tensor in model_of(TINY, "llava_med").outputs}
 
 
-def encoder_process(models: str) -> int:
-    """The process of the bounded server's image encoder."""
+def process_of(stage: str, server: EmbeddedServer) -> int:
+    """The process of a stage."""
+    models = server._model_repository
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             try:
                 command = (folder / "cmdline").read_bytes().decode(errors="replace")
             except OSError:
                 continue
-            if f"{models}/image_encoder/1/model.py" in command:
+            if f"{models}/{stage}/1/model.py" in command:
                 return int(folder.name)
-    raise AssertionError("no process of the image encoder")
+    raise AssertionError(f"no process of {stage}")
+
+
+def test_the_stage_that_asks_the_encoder_keeps_to_its_cores_too(bounded):
+    tasks = Path(f"/proc/{process_of('image_features', bounded)}/task").iterdir()
+    assert {frozenset(os.sched_getaffinity(int(task.name))) for task in tasks} == {
+        frozenset({CORE})
+    }
 
 
 def test_a_dead_encoder_is_an_error_that_is_not_kept_and_the_probe_finds_it(bounded, client):
     # Last: this server does not come back.
     known = encode_sample()
     client.segment(known, QUESTION)
-    os.kill(encoder_process(str(bounded._model_repository)), signal.SIGKILL)
+    os.kill(process_of("image_encoder", bounded), signal.SIGKILL)
     stranger = encode_sample()
     for _ in range(2):
         with pytest.raises(ServerFaultError):

@@ -13,8 +13,14 @@ import numpy as np
 import pytest
 
 from organseg.contract import TINY, model_of, names
-from organseg.errors import InvalidInputError, ServerFaultError, SessionLostError
+from organseg.errors import (
+    InvalidInputError,
+    ServerBusyError,
+    ServerFaultError,
+    SessionLostError,
+)
 from organseg.serving.stage import Arrays, StageContext, StageRequest
+from organseg.serving.stages import image_features
 from organseg.serving.stages.image_features import ImageFeaturesStage
 
 DEADLINE_S = 30
@@ -28,12 +34,14 @@ class Encoder:
 
     def __init__(self) -> None:
         self.asked: list[int] = []
+        self.timeouts: list[int] = []
         self.may_answer = Event()
         self.may_answer.set()
         self.fails_with: Exception | None = None
 
-    def __call__(self, name: str, inputs: Arrays) -> dict[str, Any]:
+    def __call__(self, name: str, inputs: Arrays, timeout_microseconds: int) -> dict[str, Any]:
         assert name == "image_encoder"
+        self.timeouts.append(timeout_microseconds)
         grey = int(inputs[names.SAM_PIXELS][0, 0, 0])
         self.asked.append(grey)
         assert self.may_answer.wait(DEADLINE_S)
@@ -49,10 +57,14 @@ def served(encoder: Encoder, images: float = 4) -> Iterator[Callable[..., Future
     context = StageContext(TINY, Path(), threads=1, kept_bytes=int(images * ONE_BYTES))
     stage = ImageFeaturesStage(context, encoder)
 
-    def ask(grey: int, *, with_pixels: bool = True) -> Future[Arrays]:
+    def ask(
+        grey: int, *, with_pixels: bool = True, timeout_microseconds: int = 0, broken: bool = False
+    ) -> Future[Arrays]:
         answered: Future[Arrays] = Future()
 
         def respond(answer: Arrays | Exception) -> None:
+            if broken:
+                raise OSError("the way back")
             if isinstance(answer, Exception):
                 answered.set_exception(answer)
             else:
@@ -61,7 +73,8 @@ def served(encoder: Encoder, images: float = 4) -> Iterator[Callable[..., Future
         inputs = {names.IMAGE_KEY: np.full((1, 32), grey, dtype=np.uint8)}
         if with_pixels:
             inputs[names.SAM_PIXELS] = np.full((1, SIDE, SIDE), grey, dtype=np.uint8)
-        stage.begin(StageRequest(inputs), respond)
+        request = StageRequest(inputs, timeout_microseconds=timeout_microseconds)
+        stage.begin(request, respond)
         return answered
 
     ask.stage = stage  # type: ignore[attr-defined]
@@ -117,6 +130,53 @@ def test_all_who_wait_share_an_error_and_nobody_after_them():
         encoder.fails_with = None
         assert value(ask(1)) == 1
         assert encoder.asked == [1, 1]
+
+
+def test_where_one_cannot_be_answered_the_others_are():
+    encoder = Encoder()
+    with served(encoder) as ask:
+        encoder.may_answer.clear()
+        before, _, behind = ask(1), ask(1, broken=True), ask(1)
+        encoder.may_answer.set()
+        assert [value(before), value(behind)] == [1, 1]
+
+
+def test_the_time_that_a_request_has_left_is_the_encoders_queue_to_hold():
+    encoder = Encoder()
+    with served(encoder) as ask:
+        value(ask(1, timeout_microseconds=90_000_000))
+        value(ask(2))
+        assert 0 < encoder.timeouts[0] <= 90_000_000
+        assert encoder.timeouts[1] == 0
+
+
+def test_an_image_whose_time_is_up_before_its_turn_is_not_computed(monkeypatch):
+    monkeypatch.setattr(image_features, "WAITING_AT_MOST", 1)
+    encoder = Encoder()
+    with served(encoder) as ask:
+        encoder.may_answer.clear()
+        first, second = ask(1), ask(2, timeout_microseconds=1)
+        encoder.may_answer.set()
+        assert value(first) == 1
+        with pytest.raises(ServerBusyError, match="timeout expired"):
+            second.result(DEADLINE_S)
+        assert encoder.asked == [1]
+
+
+def test_who_waits_when_the_stage_ends_is_told(monkeypatch):
+    monkeypatch.setattr(image_features, "WAITING_AT_MOST", 1)
+    encoder = Encoder()
+    with served(encoder) as ask:
+        encoder.may_answer.clear()
+        begun, *waiting = ask(1), ask(2), ask(2)
+        ask.stage.close()
+        for each in waiting:
+            with pytest.raises(ServerBusyError, match="server is stopping"):
+                each.result(DEADLINE_S)
+        with pytest.raises(RuntimeError):
+            ask(3).result(DEADLINE_S)
+        encoder.may_answer.set()
+        assert value(begun) == 1
 
 
 def test_a_stranger_without_pixels_is_told_to_send_the_image():

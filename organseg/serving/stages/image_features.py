@@ -8,25 +8,30 @@ error where it fails. An error is not kept.
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import partial
 from threading import Lock
+from time import monotonic
 from typing import Any
 
 import numpy as np
 
 from organseg.contract import FEATURES_NAME, names
+from organseg.errors import ServerBusyError
 from organseg.serving.kept import Kept, KeptCounts
 from organseg.serving.request_checks import require_shapes, session_lost
 from organseg.serving.stage import Arrays, LaterStage, StageContext, StageRequest
 
 Respond = Callable[[Arrays | Exception], None]
-AskModel = Callable[[str, Arrays], dict[str, Any]]
-"""Asks another model of the server: its name and inputs to its outputs, each an array of numpy's
-or, on a GPU, one that stays there. Raises what is to be answered where it fails."""
+AskModel = Callable[[str, Arrays, int], dict[str, Any]]
+"""Asks another model of the server: its name, its inputs, how many microseconds they may wait in
+its queue (0 for the queue's own limit); gives its outputs, each an array of numpy's or, on a GPU,
+one that stays there. Raises what is to be answered where it fails."""
 
 WAITING_AT_MOST = 64
-"""Images that wait for the encoder at once. Far more than it joins into a batch, so that the others
-wait in the encoder's own queue, whose limits of time then hold for them."""
+"""Images that wait for the encoder at once. Far more than it joins into a batch, so that these wait
+in the encoder's own queue, which holds them to their limits of time; further ones wait here."""
 
 
 class ImageFeaturesStage(LaterStage):
@@ -70,27 +75,56 @@ class ImageFeaturesStage(LaterStage):
             self._kept.count(hits=1)
         elif pixels is not None:
             self._kept.count(misses=1)
-            # The request's memory is Triton's, and may be gone before the thread begins.
-            self._threads.submit(self._encode, key, pixels.copy())
+            self._take_off(key, pixels, request.timeout_microseconds)
         else:
             raise session_lost()
 
     def close(self) -> None:
-        """Starts no more computations."""
+        """Starts no more computations; who waits for one that was not started is told so."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _encode(self, key: bytes, pixels: Any) -> None:
+    def _take_off(self, key: bytes, pixels: Any, timeout_microseconds: int) -> None:
+        flight: Future[Arrays]
+        try:
+            # The request's memory is Triton's, and may be gone before the thread begins.
+            work = partial(self._encode, key, pixels.copy(), timeout_microseconds, monotonic())
+            flight = self._threads.submit(work)
+        except Exception as error:
+            # Others may wait for it by now.
+            flight = Future()
+            flight.set_exception(error)
+        flight.add_done_callback(partial(self._land, key))
+
+    def _encode(self, key: bytes, pixels: Any, timeout_microseconds: int, taken_s: float) -> Arrays:
+        left = timeout_microseconds
+        if timeout_microseconds:
+            left -= round((monotonic() - taken_s) * 1e6)
+            if left <= 0:
+                raise ServerBusyError(
+                    "wanted a place in the image encoder's queue, the request's timeout expired "
+                    "before there was one: send fewer images at once, or give more time"
+                )
+        outputs = self._ask_model("image_encoder", {names.SAM_PIXELS: pixels}, left)
+        embedding = outputs[names.IMAGE_EMBEDDINGS]
+        return _answer(embedding, is_kept=self._kept.put(key, embedding))
+
+    def _land(self, key: bytes, flight: Future[Arrays]) -> None:
+        """Answers all who wait for a computation, however it ended."""
         answer: Arrays | Exception
         try:
-            outputs = self._ask_model("image_encoder", {names.SAM_PIXELS: pixels})
-            embedding = outputs[names.IMAGE_EMBEDDINGS]
-            answer = _answer(embedding, is_kept=self._kept.put(key, embedding))
+            answer = flight.result()
+        except CancelledError:
+            answer = ServerBusyError(
+                "wanted an image encoded, the server is stopping: ask another, or again later"
+            )
         except Exception as error:
             answer = error
         with self._lock:
             waiting = self._flights.pop(key)
-        for respond in waiting:
-            respond(answer)
+        # Each of them, also where another's way back is broken.
+        with ExitStack() as responses:
+            for respond in reversed(waiting):
+                responses.callback(respond, answer)
 
 
 def _answer(embedding: Any, *, is_kept: bool) -> Arrays:
