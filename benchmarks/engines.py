@@ -28,7 +28,7 @@ TORCH = "torch"
 """PyTorch's eager mode in float32: what all are compared with."""
 TORCH_BF16 = "torch-bf16"
 """The same under autocast to bfloat16."""
-ENGINES = (TORCH, TORCH_BF16, *(engine.value for engine in CpuEngine))
+ENGINES = (TORCH, TORCH_BF16, *(engine.value for engine in CpuEngine if engine.runs_graphs))
 
 LEAST_SECONDS = 0.2
 """How long one timing lasts at least; small graphs are called several times in it."""
@@ -163,7 +163,7 @@ def _loads(module: GraphModule, model: Model, graph: Path, threads: int) -> dict
         TORCH: lambda: _in_torch(module, model, rounded=False),
         TORCH_BF16: lambda: _in_torch(module, model, rounded=True),
     }
-    for engine in CpuEngine:
+    for engine in (each for each in CpuEngine if each.runs_graphs):
         loads[engine.value] = lambda engine=engine: (  # type: ignore[misc]
             load_with(engine, graph, threads=threads).infer
         )

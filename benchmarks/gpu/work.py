@@ -24,7 +24,8 @@ from benchmarks.gpu.floors import Work
 from benchmarks.gpu.follow_up import FollowUp
 from benchmarks.gpu.models import random_vision_language
 from export.precision import Precision
-from organseg.contract import DataType, Model, Preset, graph_stages, model_of
+from organseg.contract import DataType, Model, Preset, graph_stages, model_of, names
+from organseg.contract import Tensor as ContractTensor
 from organseg.networks.build import build_organ_seg
 from organseg.networks.stages import graph_modules
 from organseg.networks.vision_language import VisionLanguage
@@ -121,7 +122,7 @@ class WorkCounter:
     def prefill(self, batch: int, tokens: int) -> Work:
         """The language model over images and prompts of so many tokens, the image's included."""
         language, size = self._language, self._preset.vision_language
-        pixels = meta_inputs(model_of(self._preset, LANGUAGE_STAGE), batch)[0]
+        pixels = self._pixels(batch)
         embedded = torch.empty(batch, tokens, size.width, dtype=self._dtype, device=_META)
         model = language.language_model
 
@@ -142,7 +143,7 @@ class WorkCounter:
         """A question padded to `room` tokens, behind a prefix whose keys and values are kept."""
         size = self._preset.vision_language
         follow_up = FollowUp(self._language, room=room)
-        pixels = meta_inputs(model_of(self._preset, LANGUAGE_STAGE), batch)[0]
+        pixels = self._pixels(batch)
         follow_up.read_image(pixels)
         token_ids = torch.zeros(batch, room, dtype=torch.long, device=_META)
         lengths = torch.ones(batch, dtype=torch.long, device=_META)
@@ -156,6 +157,11 @@ class WorkCounter:
             activation_bytes=self._dtype.itemsize * batch * (kept + size.width),
         )
 
+    def _pixels(self, batch: int) -> Tensor:
+        """The language model's pictures, without numbers."""
+        tensor = model_of(self._preset, LANGUAGE_STAGE).tensor(names.VLM_PIXELS)
+        return _without_numbers(tensor, batch)
+
     def request(self, tokens: int, precision: Precision) -> dict[str, Work]:
         """The stages of one whole request, each with its own work."""
         stages = {
@@ -168,11 +174,12 @@ class WorkCounter:
 def meta_inputs(model: Model, batch: int) -> tuple[Tensor, ...]:
     """A stage's inputs without numbers, in its order and types; texts are left out."""
     return tuple(
-        torch.empty(
-            (batch, *tensor.shape("min")),
-            dtype=getattr(torch, str(tensor.dtype.numpy)),
-            device=_META,
-        )
+        _without_numbers(tensor, batch)
         for tensor in model.inputs
         if tensor.dtype is not DataType.BYTES
     )
+
+
+def _without_numbers(tensor: ContractTensor, batch: int) -> Tensor:
+    kind = getattr(torch, str(tensor.dtype.numpy))
+    return torch.empty((batch, *tensor.shape("min")), dtype=kind, device=_META)

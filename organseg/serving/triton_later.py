@@ -50,7 +50,6 @@ def triton_later(
         def finalize(self) -> None:
             """Ends the stage."""
             self.stage.close()
-            self.metrics.close()
 
     return TritonPythonModel
 

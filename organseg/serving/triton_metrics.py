@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any
@@ -75,7 +76,6 @@ class KeptMetrics:
         """Makes the stage known to the server's metrics."""
         self._stage = stage
         self._lock = Lock()
-        self._families: list[Any] = []
         self._metrics: list[tuple[_Metric, Any]] = []
         counts = stage.kept()
         if counts is not None:
@@ -111,15 +111,6 @@ class KeptMetrics:
                 else:
                     shown.increment(value - before)
 
-    def close(self) -> None:
-        """Lets go of the metrics while their server is there.
-
-        Left to the end of the process they tell a server that is gone, which ends in a crash.
-        """
-        with self._lock:
-            self._metrics.clear()
-            self._families.clear()
-
     def _declare(self, metrics: tuple[_Metric, ...]) -> None:
         import triton_python_backend_utils as pb_utils
 
@@ -131,9 +122,20 @@ class KeptMetrics:
                     description=metric.doc,
                     kind=gauge if metric.is_gauge else counter,
                 )
-                # A metric does not keep its family alive.
-                self._families.append(family)
-                self._metrics.append((metric, family.Metric(labels={"stage": self._stage.name})))
+                shown = family.Metric(labels={"stage": self._stage.name})
+                for each in (family, shown):
+                    _never_let_go(each)
+                self._metrics.append((metric, shown))
         except pb_utils.TritonModelException:
             # The server has its metrics off; the stage works as well without.
             self._metrics = []
+
+
+def _never_let_go(thing: Any) -> None:
+    """Keeps a metric or its family until the process is gone, without its end being told.
+
+    In Triton 2.51, families of one name are one in the server: the stage that lets go of its own
+    frees what others count by, and the server's heap breaks. One that lets go while the process
+    ends tells a server that listens no more, and crashes.
+    """
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))

@@ -70,10 +70,6 @@ def triton_model(stage_class: type[Stage]) -> type[Any]:
                 for request in read
             ]
 
-        def finalize(self) -> None:
-            """Ends the stage."""
-            self.metrics.close()
-
     return TritonPythonModel
 
 
