@@ -23,13 +23,14 @@ from benchmarks.peers.settings import Peer, PeerOrder, PeerSettings
 from benchmarks.peers.torch_flow import TorchFlow
 from benchmarks.peers.weights import load_reference
 from benchmarks.served_cost import processor_seconds
-from benchmarks.workload import SAMPLES_FOLDER, Question, sample_images
-from constructed import BLANK_PICTURE, QUESTIONS, constructed_checkpoint
-from organseg.contract import TINY
+from benchmarks.workload import Question
+from constructed import BLANK_PICTURE, PICTURES, QUESTIONS, constructed_checkpoint
+from organseg.contract import TINY, CpuEngine
 from organseg.errors import ReleaseError, ServerStartError
 from organseg.imaging.postprocess import Answer
 from organseg.networks.build import build_checkpoint
 from organseg.networks.checkpoint import save_checkpoint
+from organseg.serving.engine_choice import ENGINE_VARIABLE
 
 LARGEST_SHARE = 1e-3
 """Of a mask's pixels may differ between peers: sums in another order move an edge here and there
@@ -44,6 +45,14 @@ SETTINGS = {
 }
 
 
+@pytest.fixture(scope="module", autouse=True)
+def in_float32() -> Iterator[None]:
+    """As the session's server: what bfloat16 moves is held by test_cpu_engines_agree.py."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(ENGINE_VARIABLE, CpuEngine.ONNXRUNTIME.value)
+        yield
+
+
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The weights of `release`."""
@@ -54,12 +63,9 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def questions() -> list[Question]:
-    """The demo's samples and a blank picture, each with another question."""
-    images = [path.read_bytes() for path in sample_images(SAMPLES_FOLDER)]
-    return [
-        Question(image, text)
-        for image, text in zip([*images, BLANK_PICTURE], QUESTIONS, strict=True)
-    ]
+    """Pictures whose answers are known by construction and a blank one, each question once."""
+    images = [*PICTURES, *PICTURES[:2], BLANK_PICTURE]
+    return [Question(image, text) for image, text in zip(images, QUESTIONS, strict=True)]
 
 
 @pytest.fixture(scope="module")
