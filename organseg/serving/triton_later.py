@@ -16,12 +16,11 @@ import numpy as np
 from organseg.contract import model_of
 from organseg.serving.carried_failures import CarriedFailure
 from organseg.serving.stage import Arrays, LaterStage, StageContext, StageRequest
-from organseg.serving.threads import keep_to_cores
 from organseg.serving.triton_metrics import KeptMetrics
 from organseg.serving.triton_model import (
+    begin_process,
     error_text,
     log_fault,
-    read_context,
     read_request,
     response_of,
 )
@@ -37,8 +36,7 @@ def triton_later(
 
         def initialize(self, args: dict[str, str]) -> None:
             """Prepares the stage."""
-            context = read_context(args)
-            keep_to_cores(context.cores)
+            context = begin_process(args)
             self.stage = stage_class(context, partial(_ask_model, context))
             self.metrics = KeptMetrics(self.stage)
 

@@ -51,9 +51,7 @@ def triton_model(stage_class: type[Stage]) -> type[Any]:
 
         def initialize(self, args: dict[str, str]) -> None:
             """Loads the stage from its version folder."""
-            context = read_context(args)
-            keep_to_cores(context.cores)
-            self.stage = stage_class(context)
+            self.stage = stage_class(begin_process(args))
             self.metrics = KeptMetrics(self.stage)
 
         def execute(self, requests: list[Any]) -> list[Any]:
@@ -71,6 +69,13 @@ def triton_model(stage_class: type[Stage]) -> type[Any]:
             ]
 
     return TritonPythonModel
+
+
+def begin_process(args: dict[str, str]) -> StageContext:
+    """What Triton says of an instance, whose process keeps to its cores from here on."""
+    context = read_context(args)
+    keep_to_cores(context.cores)
+    return context
 
 
 def error_text(error: Exception) -> str:

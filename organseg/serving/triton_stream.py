@@ -9,11 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 from organseg.serving.stage import StageRequest, StreamStage
-from organseg.serving.threads import keep_to_cores
 from organseg.serving.triton_model import (
+    begin_process,
     error_response,
     output_tensors,
-    read_context,
     read_request,
 )
 
@@ -26,9 +25,7 @@ def triton_stream(stage_class: type[StreamStage]) -> type[Any]:
 
         def initialize(self, args: dict[str, str]) -> None:
             """Prepares the model from its version folder."""
-            context = read_context(args)
-            keep_to_cores(context.cores)
-            self.stage = stage_class(context)
+            self.stage = stage_class(begin_process(args))
 
         def execute(self, requests: list[Any]) -> None:
             """Answers one request after another; one that fails does so alone."""
