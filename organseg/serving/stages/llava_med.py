@@ -44,44 +44,37 @@ class LlavaMedStage(JoiningStage):
             context, context.folder / VISION_LANGUAGE_FOLDER
         )
         self._prefix_engine = load_prefix_engine(context, self._vision_language)
-        self._kept: Kept[KnownImage] | None = (
-            Kept(context.kept_bytes) if context.kept_bytes else None
-        )
+        self._kept: Kept[KnownImage] = Kept(context.kept_bytes)
+        self._keeps = context.kept_bytes > 0
 
     def kept(self) -> KeptCounts | None:
         """How keeping went; none where nothing is kept."""
-        return self._kept.counts() if self._kept else None
+        return self._kept.counts() if self._keeps else None
 
     @torch.inference_mode()
     def run_joined(self, requests: Sequence[StageRequest]) -> list[Arrays]:
         """Answer and patch states in half precision, and whether the image is known now."""
         rows = [row for request in requests for row in _read(request)]
-        outputs = self._anew(rows) if self._kept is None else self._reusing(rows, self._kept)
+        in_two_parts = self._keeps or self._prefix_engine is not None
+        outputs = self._images_then_questions(rows) if in_two_parts else self._at_once(rows)
         ends = np.cumsum([request.batch_size for request in requests])[:-1]
         parts = {name: np.split(array, ends) for name, array in outputs.items()}
         return [{name: parts[name][index] for name in parts} for index in range(len(requests))]
 
-    def _anew(self, rows: Sequence[_Row]) -> Arrays:
-        """Image and question in one prefill, or in two where an engine computes the first."""
+    def _at_once(self, rows: Sequence[_Row]) -> Arrays:
+        """Image and question in one prefill: the cheapest where nothing is kept."""
         pixels = self._pixels([_pixels_of(row) for row in rows])
-        questions = [row.question for row in rows]
-        kept = [False] * len(rows)
-        if self._prefix_engine is None:
-            states = self._vision_language(pixels, questions)
-            return self._outputs(states.answer_state, states.patch_states, kept)
-        self._vision_language.prompts.build_tails(questions)
-        images = know_images(self._vision_language, pixels, self._prefix_engine)
-        answer = answer_states(self._vision_language, images, questions, self._device)
-        return self._outputs(answer, torch.stack([image.patch_states for image in images]), kept)
+        states = self._vision_language(pixels, [row.question for row in rows])
+        return self._outputs(states.answer_state, states.patch_states, [False] * len(rows))
 
-    def _reusing(self, rows: Sequence[_Row], kept: Kept[KnownImage]) -> Arrays:
+    def _images_then_questions(self, rows: Sequence[_Row]) -> Arrays:
         """Each distinct image that is not known once, all together; then all questions."""
         # Before anything is computed: a request that fails must not cost its neighbours twice.
         self._vision_language.prompts.build_tails([row.question for row in rows])
         known: dict[bytes, KnownImage] = {}
         unknown: dict[bytes, npt.NDArray[np.uint8]] = {}
         for row in rows:
-            found = known.get(row.key) or kept.get(row.key)
+            found = known.get(row.key) or self._kept.get(row.key)
             if found:
                 known[row.key] = found
             elif row.pixels is not None:
@@ -95,8 +88,8 @@ class LlavaMedStage(JoiningStage):
             known.update(zip(unknown, made, strict=True))
         own = [key for key in unknown if key != _NO_KEY]
         named = sum(row.key != _NO_KEY for row in rows)
-        kept.count(hits=named - len(own), misses=len(own))
-        has_room = {key: kept.put(key, known[key]) for key in own}
+        self._kept.count(hits=named - len(own), misses=len(own))
+        has_room = {key: self._kept.put(key, known[key]) for key in own}
         images = [known[row.key] for row in rows]
         return self._outputs(
             answer_states(
