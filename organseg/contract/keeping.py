@@ -83,13 +83,19 @@ def session_limits_in(parameters: Mapping[str, str]) -> SessionLimits:
     )
 
 
+def bound_in(text: str) -> float | None:
+    """The finite number of 0 or more that a text says; None where it says none."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if 0 <= number < float("inf") else None
+
+
 def _number(parameters: Mapping[str, str], name: str, otherwise: float) -> float:
     said = parameters.get(name, str(otherwise))
-    try:
-        number = float(said)
-    except ValueError:
-        number = -1
-    if not 0 <= number < float("inf"):
+    number = bound_in(said)
+    if number is None:
         raise ContractError(
             f"wanted {name} as a number of 0 or more, got a config with {said[:40]!r}: export the "
             "release again"

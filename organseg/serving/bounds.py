@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 
 from organseg.contract import SessionLimits
+from organseg.contract.keeping import bound_in
 from organseg.errors import ServerStartError
 
 KEPT_VARIABLE = "ORGANSEG_KEPT_MIB_"
@@ -45,11 +46,8 @@ def _number(environment: Mapping[str, str] | None, variable: str, otherwise: flo
     value = (os.environ if environment is None else environment).get(variable)
     if not value:
         return otherwise
-    try:
-        number = float(value)
-    except ValueError:
-        number = -1
-    if not 0 <= number < float("inf"):
+    number = bound_in(value)
+    if number is None:
         raise ServerStartError(
             f"wanted {variable} as a number of 0 or more, got {value[:40]!r}: change or unset it"
         )
