@@ -16,18 +16,23 @@ from organseg.serving.manifest import MODELS_FOLDER, verify_release
 from organseg_client import ConnectionOptions, GrpcTransport
 
 _DEADLINE_S = 120.0
+_RELEASE: dict[str, Any] = {
+    "type": Path,
+    "metavar": "DIR",
+    "help": "a release, which is served for the time of the measurement",
+}
 
 
 def add_server_options(parser: argparse.ArgumentParser) -> None:
     """Adds `--release` and `--url`, of which one must be given: what `serving` takes."""
     server = parser.add_mutually_exclusive_group(required=True)
-    server.add_argument(
-        "--release",
-        type=Path,
-        metavar="DIR",
-        help="a release, which is served for the time of the measurement",
-    )
+    server.add_argument("--release", **_RELEASE)
     server.add_argument("--url", metavar="HOST:PORT", help="gRPC address of a server that runs")
+
+
+def add_release_option(parser: argparse.ArgumentParser) -> None:
+    """Adds `--release`, which must be given: for what looks into the server's processes."""
+    parser.add_argument("--release", required=True, **_RELEASE)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from PIL import Image
 
 from benchmarks.options import count
 from benchmarks.record import describe_run, write_record
+from benchmarks.served import add_release_option
 from benchmarks.statistics import StatisticsReader
 from benchmarks.workload import make_workload
 from organseg.contract import ENSEMBLE_NAME
@@ -72,13 +73,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--release",
-        type=Path,
-        metavar="DIR",
-        required=True,
-        help="a release, which is served for the time of the measurement",
-    )
+    add_release_option(parser)
     parser.add_argument(
         "--requests",
         type=count,

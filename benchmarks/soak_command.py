@@ -15,7 +15,7 @@ from benchmarks.load.options import input_spec
 from benchmarks.load.target import Target, TargetKind, TargetSpec, build_target
 from benchmarks.options import add_input_options, count
 from benchmarks.record import describe_run, write_record
-from benchmarks.served import Served, serving
+from benchmarks.served import Served, add_release_option, serving
 from benchmarks.soak import GOAL, MemorySample, Soak, SoakOutcome, outcome_of
 from organseg.errors import NotServedError, ServerFaultError
 
@@ -34,13 +34,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--release",
-        type=Path,
-        metavar="DIR",
-        required=True,
-        help="a release, which is served for the time of the measurement",
-    )
+    add_release_option(parser)
     parser.add_argument(
         "--requests",
         type=count,
