@@ -80,6 +80,12 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument(
         "--tune", action="store_true", help="try each peer's settings first and take the best"
     )
+    parser.add_argument(
+        "--throughput-only",
+        action="store_true",
+        help="leave out what is asked of Organ-Seg alone: one user, the critical path, a session, "
+        "a crowd; of a model that takes seconds an image they are most of the time",
+    )
     add_input_options(parser)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the record here")
     parser.set_defaults(run=run)
@@ -135,7 +141,9 @@ def run(options: argparse.Namespace) -> int:
     with open_field(options.release, checkpoint, settings) as field:
         items = _announced(field, options, length, workload)
         with _bar(len(items) * options.turns) as told:
-            measured = compare(field, options.users, options.turns, length, workload, told, keep)
+            measured = compare(
+                field, items, options.users, options.turns, length, workload, told, keep
+            )
     print(comparison_tables(measured, goals(measured), settings, options.users))
     return 1 if any(window.failed for window in measured.windows) else 0
 
@@ -164,7 +172,7 @@ def _announced(
     """The items of a turn, once it was said how long all turns are likely to take."""
     from benchmarks.peers.comparison import estimate_s, items_of
 
-    items = items_of(field, options.users)
+    items = items_of(field, options.users, throughput_only=options.throughput_only)
     total_min = estimate_s(field, items, options.users, length, workload) * options.turns / 60
     print(
         f"{options.turns} turns of {len(items)} windows: about {total_min:.0f} minutes.",

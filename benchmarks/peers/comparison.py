@@ -106,9 +106,14 @@ class Measured:
         )
 
 
-def items_of(field: Field, users: int) -> tuple[Item, ...]:
-    """What a turn measures: every target at `users`, and what the goals ask of Organ-Seg alone."""
+def items_of(field: Field, users: int, *, throughput_only: bool = False) -> tuple[Item, ...]:
+    """What a turn measures: every target at `users`, and what the goals ask of Organ-Seg alone.
+
+    With `throughput_only` the first of these alone.
+    """
     items = [Item(name, users) for name in field.contenders if name != ORGAN_SEG_SESSION]
+    if throughput_only:
+        return tuple(items)
     items.append(Item(ORGAN_SEG, 1))
     if field.path is not None:
         items.append(Item(PATH, 1))
@@ -120,6 +125,7 @@ def items_of(field: Field, users: int) -> tuple[Item, ...]:
 
 def compare(
     field: Field,
+    items: Sequence[Item],
     users: int,
     turns: int,
     length: Length,
@@ -129,14 +135,15 @@ def compare(
 ) -> Measured:
     """Measures every item once a turn, another one first each time.
 
-    `told` hears what is measured next; `keep` is given all that there is after each item, so that
+    `users` are those of the windows that targets are compared in. `told` hears what is measured
+    next; `keep` is given all that there is after each item, so that
     a failure after hours does not lose them.
 
     Raises `OrganSegError` where a window as a whole fails; failed requests are in the windows.
     """
     windows: list[Window] = []
     paths: list[Mapping[str, Any]] = []
-    for turn, item in in_turns(items_of(field, users), turns):
+    for turn, item in in_turns(items, turns):
         told(f"turn {turn + 1}: {item}")
         plan = length.plan(item, users, workload)
         if item.target == PATH:

@@ -56,6 +56,7 @@ def test_a_turn_measures_everybody_at_the_same_users_and_the_server_alone_and_cr
     ]
     assert [item.mix for item in items].count(Mix.SESSIONS) == 1
     assert PATH not in {item.target for item in items}
+    assert items_of(field, 8, throughput_only=True) == items[:2]
 
 
 def test_the_fastest_settings_that_failed_nothing_are_taken() -> None:
