@@ -51,9 +51,16 @@ class Served:
 
 @contextmanager
 def serving(
-    release: Path | None, url: str | None, options: ConnectionOptions | None = None
+    release: Path | None,
+    url: str | None,
+    options: ConnectionOptions | None = None,
+    *,
+    keeps_images: bool = True,
 ) -> Iterator[Served]:
-    """The server to measure, reached by `options`; our own ends with the block."""
+    """The server to measure, reached by `options`; our own ends with the block.
+
+    Our own computes everything anew for every request unless it `keeps_images`.
+    """
     if release is None:
         address = str(url)
         known = {"address": address, "release": None, **_preset(address, options)}
@@ -68,7 +75,9 @@ def serving(
         "contract_version": manifest.contract_version,
     }
     print(f"Loading preset {manifest.preset} …", file=sys.stderr, flush=True)
-    server_options = ServerOptions(grpc_port=0, http_port=0, metrics_port=0)
+    server_options = ServerOptions(
+        grpc_port=0, http_port=0, metrics_port=0, keeps_images=keeps_images
+    )
     with EmbeddedServer(release / MODELS_FOLDER, server_options, probe=EnsembleProbe()) as server:
         address = server.grpc_address
         known_here: dict[str, Any] = {"address": "embedded", "release": about, **_preset(address)}
