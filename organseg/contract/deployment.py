@@ -91,8 +91,8 @@ class StageDeployment:
     a time gains nothing by it, and a small request would wait for a large neighbour."""
     queue_delay_microseconds: int
     """How long a request may wait for others to join its batch."""
-    queue_timeout_microseconds: int
-    """How long a request may wait in all, before it is rejected; never zero."""
+    queue_timeout_microseconds: int | None
+    """How long a request may wait in all, before it is rejected; None for no limit of Triton's."""
     on_gpu: bool
     """Whether the instances are placed on a GPU."""
     warm_up: bool
@@ -143,10 +143,11 @@ def deployment_of(
     """The row of the table for one stage; `language_model` as chosen, or the default's.
 
     On a GPU every engine waits a millisecond for company. On a CPU a batch costs what its requests
-    cost one by one, so nothing waits: the two stages that open the branches join what is there, the
-    light ones take requests one by one (docs/deployment-table.md has the sweep that chose). One
-    thread each: the branches share the cores. At full size the image encoder may use both, since
-    the other branch takes no time beside it, and so may the mask decoder behind it.
+    cost one by one, so nothing waits and the graphs take requests one by one; the heavy stages have
+    no limit of time in their queues, with which Triton would not hand them the next request while
+    they work (docs/decisions/0003-queue-policy.md). One thread each: the branches share the cores.
+    At full size the image encoder may use both, since the other branch takes no time beside it, and
+    so may the mask decoder behind it.
 
     Raises `ContractError` where a language model is to be spread over GPUs on a platform that has
     none.
@@ -175,7 +176,6 @@ def deployment_of(
         stage = _with_language_model(stage, platform, language_model)
     if platform.has_gpu:
         return replace(stage, joins_requests=True, queue_delay_microseconds=1_000, on_gpu=True)
-    opens_branch = model.name in ("image_encoder", "llava_med")
     both_cores = full_size_on_cpu and model.name in ("image_encoder", "mask_decoder")
     # An engine keeps the language model's weights a second time: not 28 GiB of them.
     large = model.name == "llava_med" and preset.vision_language == LLAVA_MED_7B.vision_language
@@ -184,7 +184,8 @@ def deployment_of(
     )
     return replace(
         stage,
-        joins_requests=opens_branch,
+        joins_requests=model.name == "llava_med",
+        queue_timeout_microseconds=None,
         threads=2 if both_cores else 1,
         engines=() if large or other_weights else engines_of(model),
     )

@@ -119,10 +119,15 @@ def _deployment_table(preset: Preset) -> str:
                 f"| {_weights(preset, model, row)} "
                 f"| {row.instances} | {row.threads} "
                 f"| {row.queue_delay_microseconds / 1000:g} ms "
-                f"| {row.queue_timeout_microseconds / 1e6:g} s "
+                f"| {_limit(row)} "
                 f"| {_kept(row)} |"
             )
     return "\n".join([*lines, ""])
+
+
+def _limit(row: StageDeployment) -> str:
+    microseconds = row.queue_timeout_microseconds
+    return "never" if microseconds is None else f"{microseconds / 1e6:g} s"
 
 
 def _kept(row: StageDeployment) -> str:

@@ -209,21 +209,25 @@ def _output(tensor: Tensor) -> Any:
 
 
 def _batching(deployment: StageDeployment) -> Any:
-    """Queues reject what has waited too long.
+    """Queues reject what has waited too long, where the table says so.
 
     There is no queue size limit: on a parallel branch of an ensemble, servers before 26.02
     hang the requests that overflow one (docs/decisions/0003-queue-policy.md).
     """
-    return pb.ModelDynamicBatching(
-        # One at a time, where joining gains nothing; the scheduler is there for its queue.
+    batching = pb.ModelDynamicBatching(
+        # One at a time, where joining gains nothing.
         preferred_batch_size=[] if deployment.joins_requests else [1],
         max_queue_delay_microseconds=deployment.queue_delay_microseconds,
-        default_queue_policy=pb.ModelQueuePolicy(
-            timeout_action=pb.ModelQueuePolicy.REJECT,
-            default_timeout_microseconds=deployment.queue_timeout_microseconds,
-            allow_timeout_override=True,
-        ),
     )
+    if deployment.queue_timeout_microseconds is not None:
+        batching.default_queue_policy.CopyFrom(
+            pb.ModelQueuePolicy(
+                timeout_action=pb.ModelQueuePolicy.REJECT,
+                default_timeout_microseconds=deployment.queue_timeout_microseconds,
+                allow_timeout_override=True,
+            )
+        )
+    return batching
 
 
 def _warm_ups(model: Model) -> list[Any]:

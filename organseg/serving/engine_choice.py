@@ -10,7 +10,7 @@ from pathlib import Path
 from organseg.contract import CpuEngine
 from organseg.contract.cpu_engines import ENGINES_PARAMETER, allowed, parse_engines
 from organseg.errors import EngineError
-from organseg.serving.cpu_features import BFLOAT16_FEATURES, cpu_features
+from organseg.serving.cpu_features import BFLOAT16_FEATURES, cpu_features, gains_in_bfloat16
 from organseg.serving.graph_engine import GraphEngine
 
 ENGINE_VARIABLE = "ORGANSEG_ENGINE"
@@ -35,9 +35,10 @@ def engines_for(stage: str, parameters: Mapping[str, str]) -> tuple[CpuEngine, .
 
 
 def load_graph(path: Path, engines: Sequence[CpuEngine], *, threads: int) -> GraphEngine:
-    """A graph in the first of the engines that this machine has.
+    """A graph in the first of the engines that this machine has and gains by.
 
-    What is passed over is a line in the log, with the reason.
+    What is passed over is a line in the log, with the reason. A single engine is taken for what it
+    is: somebody chose it.
 
     Raises:
         EngineError: the machine has none of them.
@@ -46,6 +47,8 @@ def load_graph(path: Path, engines: Sequence[CpuEngine], *, threads: int) -> Gra
     missing: list[str] = []
     for engine in engines:
         try:
+            if len(engines) > 1:
+                _require_gain(engine)
             graph = load_with(engine, path, threads=threads)
         except EngineError as error:
             missing.append(str(error))
@@ -54,6 +57,15 @@ def load_graph(path: Path, engines: Sequence[CpuEngine], *, threads: int) -> Gra
             _LOG.warning("%s runs by %s: %s", path.parent.parent.name, engine.value, reason)
         return graph
     raise EngineError("; ".join(dict.fromkeys(missing)))
+
+
+def _require_gain(engine: CpuEngine) -> None:
+    able = not cpu_features().isdisjoint(BFLOAT16_FEATURES)
+    if engine is CpuEngine.OPENVINO_BF16 and able and not gains_in_bfloat16():
+        raise EngineError(
+            f"wanted a CPU that gains by {engine.value}, this one multiplies float32 as fast: "
+            f"choose {engine.value} by name to have it all the same"
+        )
 
 
 def load_with(engine: CpuEngine, path: Path, *, threads: int) -> GraphEngine:

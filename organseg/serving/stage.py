@@ -53,6 +53,8 @@ class StageContext:
     """The cores that its process keeps to; none for all."""
     kept_bytes: int = 0
     """The most that it keeps of images between questions, bytes."""
+    queue_timeout_microseconds: int = 0
+    """How long a request may wait before it is taken up, by the config of its queue; 0 for ever."""
     sessions: SessionLimits | None = None
     """How long and how many sessions are known; of meaning for the stage that knows them."""
 

@@ -94,10 +94,9 @@ def error_text(error: Exception) -> str:
 
 def read_context(args: dict[str, str]) -> StageContext:
     """What Triton says of an instance; raises `ContractError` for another contract's config."""
-    parameters = {
-        key: value["string_value"]
-        for key, value in json.loads(args["model_config"]).get("parameters", {}).items()
-    }
+    config = json.loads(args["model_config"])
+    parameters = {key: value["string_value"] for key, value in config.get("parameters", {}).items()}
+    policy = config.get("dynamic_batching", {}).get("default_queue_policy", {})
     if parameters.get(CONTRACT_PARAMETER) != CONTRACT_VERSION:
         raise ContractError(
             f"wanted a config of contract version {CONTRACT_VERSION} (the installed organseg), "
@@ -115,6 +114,7 @@ def read_context(args: dict[str, str]) -> StageContext:
         loading=loading_in(parameters),
         cores=cores_in(parameters),
         kept_bytes=kept_bytes(args["model_name"], kept_bytes_in(parameters)),
+        queue_timeout_microseconds=int(policy.get("default_timeout_microseconds", 0)),
         sessions=session_limits(session_limits_in(parameters)),
     )
 

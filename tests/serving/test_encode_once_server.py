@@ -156,7 +156,7 @@ def test_who_is_turned_away_from_the_encoders_queue_reads_that_the_server_is_bus
 
     with InferenceServerClient(bounded.grpc_address) as triton, ThreadPoolExecutor(24) as threads:
         told = set(threads.map(ask, range(24))) - {b""}
-    assert any(each.endswith(b"timeout expired") for each in told)
+    assert any(b"timeout expired" in each for each in told)
     assert {each.split()[0] for each in told} == {b"UNAVAILABLE"}
 
 

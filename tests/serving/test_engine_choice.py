@@ -12,7 +12,12 @@ from organseg.contract import TINY, CpuEngine, Platform, model_of
 from organseg.contract.cpu_engines import ENGINES_PARAMETER, engines_of, engines_text
 from organseg.errors import ContractError, EngineError
 from organseg.serving import engine_choice
-from organseg.serving.cpu_features import AMX_BFLOAT16, AVX512_BFLOAT16, cpu_features
+from organseg.serving.cpu_features import (
+    AMX_BFLOAT16,
+    AVX512_BFLOAT16,
+    cpu_features,
+    gains_in_bfloat16,
+)
 from organseg.serving.engine_choice import ENGINE_VARIABLE, engines_for, load_graph, load_with
 from organseg.serving.onnxruntime_graph import OnnxRuntimeGraph
 from organseg.serving.openvino_graph import OpenVinoGraph
@@ -37,8 +42,9 @@ def without_openvino(monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
 
 
-def on_a_cpu_with(monkeypatch, *features: str) -> None:
+def on_a_cpu_with(monkeypatch, *features: str, gains: bool = True) -> None:
     monkeypatch.setattr(engine_choice, "cpu_features", lambda: frozenset(features))
+    monkeypatch.setattr(engine_choice, "gains_in_bfloat16", lambda: gains)
 
 
 def test_the_config_says_the_engines_and_one_that_says_nothing_means_onnx_runtime():
@@ -75,6 +81,23 @@ def test_on_a_cpu_without_bfloat16_the_next_engine_is_taken_and_the_log_says_why
     assert isinstance(loaded, OpenVinoGraph)
     (line,) = caplog.messages
     assert line.startswith("extractors runs by openvino: wanted a CPU with amx_bf16 or avx512_bf16")
+
+
+def test_where_bfloat16_gains_nothing_the_next_engine_is_taken_unless_it_was_chosen(
+    graph, monkeypatch, caplog
+):
+    made = []
+    monkeypatch.setattr(
+        "organseg.serving.openvino_graph.OpenVinoGraph",
+        lambda path, *, threads, bfloat16: made.append(bfloat16),
+    )
+    on_a_cpu_with(monkeypatch, AVX512_BFLOAT16, gains=False)
+    with caplog.at_level(logging.WARNING):
+        load_graph(graph, ROUNDED, threads=1)
+    (line,) = caplog.messages
+    assert line.startswith("extractors runs by openvino: wanted a CPU that gains by openvino-bf16")
+    load_graph(graph, ROUNDED[:1], threads=1)
+    assert made == [False, True]
 
 
 def test_without_openvino_onnx_runtime_is_taken_and_the_log_says_why(
@@ -139,3 +162,20 @@ def test_the_cpus_features_are_read_from_linux_and_none_are_known_elsewhere(tmp_
     assert cpu_features.__wrapped__(tmp_path / "none") == frozenset()
     listing.write_text("Features : fp asimd\n")
     assert cpu_features.__wrapped__(listing) == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("vendor", "flags", "gains"),
+    [
+        ("GenuineIntel", "avx512_bf16 amx_bf16", True),
+        ("GenuineIntel", "avx512_bf16", False),
+        ("AuthenticAMD", "avx512_bf16", True),
+        ("AuthenticAMD", "avx512f", False),
+    ],
+)
+def test_which_cpus_gain_in_bfloat16(tmp_path, vendor, flags, gains):
+    listing = tmp_path / "cpuinfo"
+    one = f"processor\t: 0\nvendor_id\t: {vendor}\nflags\t\t: fpu {flags}\n"
+    listing.write_text(f"{one}\n{one}")
+    assert gains_in_bfloat16.__wrapped__(listing) == gains
+    assert not gains_in_bfloat16.__wrapped__(tmp_path / "none")

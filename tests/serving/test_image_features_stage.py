@@ -52,9 +52,17 @@ class Encoder:
 
 
 @contextmanager
-def served(encoder: Encoder, images: float = 4) -> Iterator[Callable[..., Future[Arrays]]]:
+def served(
+    encoder: Encoder, images: float = 4, limit_microseconds: int = 0
+) -> Iterator[Callable[..., Future[Arrays]]]:
     """A way to ask a stage that has room for so many images."""
-    context = StageContext(TINY, Path(), threads=1, kept_bytes=int(images * ONE_BYTES))
+    context = StageContext(
+        TINY,
+        Path(),
+        threads=1,
+        kept_bytes=int(images * ONE_BYTES),
+        queue_timeout_microseconds=limit_microseconds,
+    )
     stage = ImageFeaturesStage(context, encoder)
 
     def ask(
@@ -150,12 +158,13 @@ def test_the_time_that_a_request_has_left_is_the_encoders_queue_to_hold():
         assert encoder.timeouts[1] == 0
 
 
-def test_an_image_whose_time_is_up_before_its_turn_is_not_computed(monkeypatch):
-    monkeypatch.setattr(image_features, "WAITING_AT_MOST", 1)
+@pytest.mark.parametrize(("said", "limit"), [(1, 0), (0, 1), (1, 90_000_000)])
+def test_an_image_whose_time_is_up_before_its_turn_is_not_computed(monkeypatch, said, limit):
+    monkeypatch.setattr(image_features, "waiting_on_a_cpu", lambda: 1)
     encoder = Encoder()
-    with served(encoder) as ask:
+    with served(encoder, limit_microseconds=limit) as ask:
         encoder.may_answer.clear()
-        first, second = ask(1), ask(2, timeout_microseconds=1)
+        first, second = ask(1, timeout_microseconds=90_000_000), ask(2, timeout_microseconds=said)
         encoder.may_answer.set()
         assert value(first) == 1
         with pytest.raises(ServerBusyError, match="timeout expired"):
@@ -164,7 +173,7 @@ def test_an_image_whose_time_is_up_before_its_turn_is_not_computed(monkeypatch):
 
 
 def test_who_waits_when_the_stage_ends_is_told(monkeypatch):
-    monkeypatch.setattr(image_features, "WAITING_AT_MOST", 1)
+    monkeypatch.setattr(image_features, "waiting_on_a_cpu", lambda: 1)
     encoder = Encoder()
     with served(encoder) as ask:
         encoder.may_answer.clear()

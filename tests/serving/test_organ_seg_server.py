@@ -31,7 +31,6 @@ from organseg.errors import (
     WindowError,
 )
 from organseg.imaging.decoding import decode_image
-from organseg.imaging.encoding import encode_sample
 from organseg.networks.organ_seg import ReferenceAnswer
 from organseg_client import GrpcTransport, OrganSegClient, SegmentationResult
 from organseg_client.transport import InferenceRequest
@@ -124,7 +123,7 @@ def test_a_constant_picture_is_answered_as_absent(client):
 
 
 HEAVY_STAGES = ("llava_med",)
-"""Those that every question passes and that join; the encoder is asked about new pictures alone."""
+"""Those that every question passes and that join."""
 
 
 def counts(triton: InferenceServerClient, stage: str) -> tuple[int, int]:
@@ -168,21 +167,16 @@ def test_four_concurrent_requests_are_joined_by_the_language_model(client, trito
     pytest.fail(f"never joined two of four concurrent requests: {sorted(not_yet_joined)}")
 
 
-def test_four_new_pictures_at_once_are_joined_by_the_image_encoder(client, triton):
-    # `image_features` asks for each of them by itself.
-    for _ in range(40):
-        answered, executed = counts(triton, "image_encoder")
-        with ThreadPoolExecutor(4) as pool:
-            list(pool.map(lambda _: client.segment(encode_sample(), "spleen"), range(4)))
-        now_answered, now_executed = counts(triton, "image_encoder")
-        assert now_answered - answered == 4
-        if now_executed - executed < 4:
-            return
-    pytest.fail("never joined two of four new pictures")
-
-
 def test_stages_that_loop_take_requests_one_at_a_time(triton, alone):
-    for stage in ("preprocess", "extractors", "gate", "mask_decoder", "postprocess"):
+    one_by_one = (
+        "preprocess",
+        "image_encoder",
+        "extractors",
+        "gate",
+        "mask_decoder",
+        "postprocess",
+    )
+    for stage in one_by_one:
         answered, executed = counts(triton, stage)
         assert answered == executed > 0
 

@@ -7,6 +7,7 @@ error where it fails. An error is not kept.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -30,8 +31,16 @@ its queue (0 for the queue's own limit); gives its outputs, each an array of num
 one that stays there. Raises what is to be answered where it fails."""
 
 WAITING_AT_MOST = 64
-"""Images that wait for the encoder at once. Far more than it joins into a batch, so that these wait
-in the encoder's own queue, which holds them to their limits of time; further ones wait here."""
+"""Images that the encoder has at once on a GPU. Far more than it joins into a batch, so that these
+wait in its own queue, which holds them to their limits of time; further ones wait here."""
+
+
+def waiting_on_a_cpu() -> int:
+    """Images that the encoder has at once on a CPU: no more than keep all of its instances busy.
+
+    Its queue there has no limit of time, so all others wait here, where they are held to theirs.
+    """
+    return (os.cpu_count() or 1) + 2
 
 
 class ImageFeaturesStage(LaterStage):
@@ -51,7 +60,9 @@ class ImageFeaturesStage(LaterStage):
         self._kept: Kept[Any] = Kept(context.kept_bytes)
         self._flights: dict[bytes, list[Respond]] = {}
         self._lock = Lock()
-        self._threads = ThreadPoolExecutor(WAITING_AT_MOST, thread_name_prefix="encoder")
+        self._limit_microseconds = context.queue_timeout_microseconds
+        at_once = waiting_on_a_cpu() if context.device == "cpu" else WAITING_AT_MOST
+        self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="encoder")
 
     def kept(self) -> KeptCounts:
         """How keeping went."""
@@ -96,14 +107,14 @@ class ImageFeaturesStage(LaterStage):
         flight.add_done_callback(partial(self._land, key))
 
     def _encode(self, key: bytes, pixels: Any, timeout_microseconds: int, taken_s: float) -> Arrays:
-        left = timeout_microseconds
-        if timeout_microseconds:
-            left -= round((monotonic() - taken_s) * 1e6)
-            if left <= 0:
-                raise ServerBusyError(
-                    "wanted a place in the image encoder's queue, the request's timeout expired "
-                    "before there was one: send fewer images at once, or give more time"
-                )
+        waited = round((monotonic() - taken_s) * 1e6)
+        limit = timeout_microseconds or self._limit_microseconds
+        if limit and waited >= limit:
+            raise ServerBusyError(
+                "wanted a place in the image encoder's queue, the request's timeout expired "
+                "before there was one: send fewer images at once, or give more time"
+            )
+        left = timeout_microseconds - waited if timeout_microseconds else 0
         outputs = self._ask_model("image_encoder", {names.SAM_PIXELS: pixels}, left)
         embedding = outputs[names.IMAGE_EMBEDDINGS]
         return _answer(embedding, is_kept=self._kept.put(key, embedding))
