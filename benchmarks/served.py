@@ -81,7 +81,12 @@ def serving(
     with EmbeddedServer(release / MODELS_FOLDER, server_options, probe=EnsembleProbe()) as server:
         address = server.grpc_address
         known_here: dict[str, Any] = {"address": "embedded", "release": about, **_preset(address)}
-        yield Served(address, known_here, server.process_group, server.metrics_url)
+        try:
+            yield Served(address, known_here, server.process_group, server.metrics_url)
+        finally:
+            if not server.is_running:
+                # Who asked it has only found nobody there.
+                print(f"The server ended by itself: {server.explain_end()}", file=sys.stderr)
 
 
 def _preset(address: str, options: ConnectionOptions | None = None) -> dict[str, str]:
