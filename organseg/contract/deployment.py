@@ -143,11 +143,11 @@ def deployment_of(
     """The row of the table for one stage; `language_model` as chosen, or the default's.
 
     On a GPU every engine waits a millisecond for company. On a CPU a batch costs what its requests
-    cost one by one, so nothing waits and the graphs take requests one by one; the heavy stages have
-    no limit of time in their queues, with which Triton would not hand them the next request while
-    they work (docs/decisions/0003-queue-policy.md). One thread each: the branches share the cores.
-    At full size the image encoder may use both, since the other branch takes no time beside it, and
-    so may the mask decoder behind it.
+    cost one by one, so nothing joins and nothing waits for company; the heavy stages have no limit
+    of time in their queues, with which Triton would not hand them the next request while they work
+    (docs/decisions/0003-queue-policy.md). One thread each: the branches share the cores. At full
+    size the image encoder may use both, since the other branch takes no time beside it, and so may
+    the mask decoder behind it.
 
     Raises `ContractError` where a language model is to be spread over GPUs on a platform that has
     none.
@@ -184,7 +184,6 @@ def deployment_of(
     )
     return replace(
         stage,
-        joins_requests=model.name == "llava_med",
         queue_timeout_microseconds=None,
         threads=2 if both_cores else 1,
         engines=() if large or other_weights else engines_of(model),

@@ -239,7 +239,7 @@ def test_stages_that_loop_take_requests_one_at_a_time(preset: Preset, platform: 
     for name, message in stage_configs(preset, platform).items():
         loops = name in ("preprocess", "image_features", "gate", "postprocess", "sessions")
         if not platform.has_gpu:
-            loops |= name in ("image_encoder", "extractors", "mask_decoder")
+            loops |= name in UNLIMITED_ON_A_CPU
         assert list(message.dynamic_batching.preferred_batch_size) == ([1] if loops else [])
 
 

@@ -38,13 +38,18 @@ CORE = max(os.sched_getaffinity(0))
 
 @pytest.fixture(scope="module")
 def bounded(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
-    """A server that keeps the embeddings of two images alone, by a stage on one core."""
+    """A server that keeps the embeddings of two images alone, by a stage on one core, and whose
+    language model joins requests, as it does on a GPU."""
     models = tmp_path_factory.mktemp("bounded") / "models"
     shutil.copytree(release / "models", models)
     path = models / "image_features" / "config.pbtxt"
     config = parse_config(path.read_text())
     config.parameters[KEPT_BYTES_PARAMETER].string_value = str(ROOM * EMBEDDING_BYTES)
     config.parameters[CORES_PARAMETER].string_value = str(CORE)
+    path.write_text(config_text(config))
+    path = models / "llava_med" / "config.pbtxt"
+    config = parse_config(path.read_text())
+    del config.dynamic_batching.preferred_batch_size[:]
     path.write_text(config_text(config))
     # It will not end by itself behind the last test, which kills one of its parts.
     options = ServerOptions(grpc_port=0, http_port=0, metrics_port=0, stop_timeout_s=5)
@@ -134,6 +139,31 @@ def process_of(stage: str, server: EmbeddedServer) -> int:
             if f"{models}/{stage}/1/model.py" in command:
                 return int(folder.name)
     raise AssertionError(f"no process of {stage}")
+
+
+def test_questions_of_different_lengths_about_known_and_new_images_are_joined(bounded, client):
+    cases = [(picture, question) for question in list(QUESTIONS)[:2] for picture in PICTURES[:2]]
+    alone = [client.segment(*case) for case in cases]
+
+    def executed() -> int:
+        with InferenceServerClient(bounded.grpc_address) as triton:
+            told = triton.get_inference_statistics("llava_med", as_json=True)["model_stats"][0]
+        return int(told["execution_count"])
+
+    # Which requests meet in a batch is the scheduler's affair, so ask until some have.
+    for _ in range(40):
+        before = executed()
+        asked = [*cases, (encode_sample(), QUESTION)]
+        with ThreadPoolExecutor(len(asked)) as pool:
+            results = list(pool.map(lambda case: client.segment(*case), asked))
+        for got, wanted in zip(results, alone, strict=False):
+            assert [organ.verdict for organ in got.organs] == [
+                organ.verdict for organ in wanted.organs
+            ]
+            assert (got.masks != wanted.masks).mean() <= 1e-3
+        if executed() - before < len(asked):
+            return
+    pytest.fail("never joined two of five concurrent requests")
 
 
 def test_who_is_turned_away_from_the_encoders_queue_reads_that_the_server_is_busy(bounded):

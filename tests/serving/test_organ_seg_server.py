@@ -17,6 +17,7 @@ from organseg.contract import (
     CONTRACT_PARAMETER,
     CONTRACT_VERSION,
     ENSEMBLE_NAME,
+    SESSIONS_NAME,
     TINY,
     Verdict,
     models_of,
@@ -122,10 +123,6 @@ def test_a_constant_picture_is_answered_as_absent(client):
     assert not result.presence.any()
 
 
-HEAVY_STAGES = ("llava_med",)
-"""Those that every question passes and that join."""
-
-
 def counts(triton: InferenceServerClient, stage: str) -> tuple[int, int]:
     """How many requests a stage has answered, and in how many executions."""
     statistics = triton.get_inference_statistics(stage, as_json=True)["model_stats"][0]
@@ -144,41 +141,11 @@ def assert_as_alone(
     )
 
 
-def test_four_concurrent_requests_are_joined_by_the_language_model(client, triton, alone):
-    # Pictures and questions differ, the questions in length too; each asks for one organ.
-    questions = [question for question, organs in QUESTIONS.items() if len(organs) == 1]
-    cases = list(zip(PICTURES, questions, strict=True))
-    assert len({len(question.split()) for question in questions}) > 1
-    not_yet_joined = set(HEAVY_STAGES)
-    # Which requests meet in a batch is the scheduler's affair, so ask until all have.
-    for _ in range(40):
-        before = {stage: counts(triton, stage) for stage in HEAVY_STAGES}
-        with ThreadPoolExecutor(4) as pool:
-            results = list(pool.map(lambda case: client.segment(*case), cases))
-        for case, result in zip(cases, results, strict=True):
-            assert_as_alone(result, alone, case)
-        for stage in HEAVY_STAGES:
-            answered, executed = counts(triton, stage)
-            assert answered - before[stage][0] == 4
-            if executed - before[stage][1] < 4:
-                not_yet_joined.discard(stage)
-        if not not_yet_joined:
-            return
-    pytest.fail(f"never joined two of four concurrent requests: {sorted(not_yet_joined)}")
-
-
-def test_stages_that_loop_take_requests_one_at_a_time(triton, alone):
-    one_by_one = (
-        "preprocess",
-        "image_encoder",
-        "extractors",
-        "gate",
-        "mask_decoder",
-        "postprocess",
-    )
-    for stage in one_by_one:
-        answered, executed = counts(triton, stage)
-        assert answered == executed > 0
+def test_on_a_cpu_every_stage_takes_requests_one_at_a_time(triton, alone):
+    for model in models_of(TINY):
+        if model.name != SESSIONS_NAME:
+            answered, executed = counts(triton, model.name)
+            assert answered == executed > 0, model.name
 
 
 def test_sixteen_clients_at_once_each_get_the_answer_they_get_alone(server_address, alone):

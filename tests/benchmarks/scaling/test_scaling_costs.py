@@ -146,8 +146,8 @@ def test_batches_are_timed_on_a_running_server(server_address: str) -> None:
     costs = {
         cost.stage: cost for cost in measure_batches(server_address, "tiny", sizes=(1, 2), rounds=1)
     }
-    # Those that join requests, by the deployment table.
-    assert set(costs) == {"llava_med"}
+    # Those that join requests on a GPU, by the deployment table.
+    assert set(costs) == {"image_encoder", "llava_med", "extractors", "mask_decoder"}
     for cost in costs.values():
         assert [size for size, _ in cost.times_ms] == [1, 2]
         assert all(ms > 0 for _, ms in cost.times_ms)
