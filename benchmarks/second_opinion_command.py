@@ -31,8 +31,7 @@ from benchmarks.workload import ImageSource, Workload
 _DESCRIPTION = """\
 Ask a server by the same number of users with locust and with NVIDIA's perf_analyzer, by turns,
 with the same images and questions, and say whether they measure the same: within 15 %, up to
-the knee, behind which more users only wait longer (docs/benchmarks.md). A release is served
-without keeping images, so that those sent again cost what new ones do.
+the knee, behind which more users only wait longer (docs/benchmarks.md).
 """
 
 _WINDOWS = 3
@@ -92,14 +91,14 @@ def run(options: argparse.Namespace) -> int:
     program = ensure_perf_analyzer()
     spec = replace(input_spec(options), repeated_images=options.distinct)
     with (
-        serving(options.release, options.url, keeps_images=False) as server,
+        serving(options.release, options.url) as server,
         tempfile.TemporaryDirectory(prefix="organseg-second-opinion-") as folder,
     ):
         input_file = Path(folder, "requests.json")
         write_input(input_file, same_workload(spec))
         view = ServerView(server.session, server.address, server.metrics_url)
         target = TargetSpec(TargetKind.ORGAN_SEG, server.address)
-        # A named server may keep images: both are to meet those that it knows.
+        # Else who comes first meets images that the server does not know, and who comes next does.
         first = LoadPlan(Mix.REPEATED, users=1, requests=options.distinct, workload=spec)
         run_window(target, first, view)
         turns = [(turn, users) for turn in range(options.turns) for users in options.users]

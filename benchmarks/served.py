@@ -51,16 +51,9 @@ class Served:
 
 @contextmanager
 def serving(
-    release: Path | None,
-    url: str | None,
-    options: ConnectionOptions | None = None,
-    *,
-    keeps_images: bool = True,
+    release: Path | None, url: str | None, options: ConnectionOptions | None = None
 ) -> Iterator[Served]:
-    """The server to measure, reached by `options`; our own ends with the block.
-
-    Our own computes everything anew for every request unless it `keeps_images`.
-    """
+    """The server to measure, reached by `options`; our own ends with the block."""
     if release is None:
         address = str(url)
         known = {"address": address, "release": None, **_preset(address, options)}
@@ -75,9 +68,7 @@ def serving(
         "contract_version": manifest.contract_version,
     }
     print(f"Loading preset {manifest.preset} …", file=sys.stderr, flush=True)
-    server_options = ServerOptions(
-        grpc_port=0, http_port=0, metrics_port=0, keeps_images=keeps_images
-    )
+    server_options = ServerOptions(grpc_port=0, http_port=0, metrics_port=0)
     with EmbeddedServer(release / MODELS_FOLDER, server_options, probe=EnsembleProbe()) as server:
         address = server.grpc_address
         known_here: dict[str, Any] = {"address": "embedded", "release": about, **_preset(address)}

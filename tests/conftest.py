@@ -65,3 +65,17 @@ def ensemble_server(release: Path) -> Iterator[EmbeddedServer]:
 def server_address(ensemble_server: EmbeddedServer) -> str:
     """The gRPC address of the embedded server that serves `release`."""
     return ensemble_server.grpc_address
+
+
+@pytest.fixture
+def left_address(release: Path) -> Iterator[str]:
+    """The gRPC address of a server of the test's own, for a client that gives up.
+
+    Triton 2.51 may come down some time after one did (decision 21), and with it the tests behind.
+    """
+    from organseg.serving.embedded import EmbeddedServer, EnsembleProbe, ServerOptions
+    from organseg.serving.manifest import MODELS_FOLDER
+
+    options = ServerOptions(grpc_port=0, http_port=0, metrics_port=0, stop_timeout_s=5)
+    with EmbeddedServer(release / MODELS_FOLDER, options, probe=EnsembleProbe()) as started:
+        yield started.grpc_address

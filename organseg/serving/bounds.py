@@ -13,9 +13,6 @@ KEPT_VARIABLE = "ORGANSEG_KEPT_MIB_"
 """Behind it the stage in capitals (`ORGANSEG_KEPT_MIB_LLAVA_MED`): overrides the most that it keeps
 of images, MiB; 0 for nothing."""
 
-KEEPING_STAGES = ("image_features", "llava_med")
-"""The stages that keep anything of images."""
-
 LIFETIME_VARIABLE = "ORGANSEG_SESSION_LIFETIME_S"
 """Overrides how long after its last question a session is known, seconds."""
 

@@ -84,12 +84,14 @@ def test_every_row_is_answered_in_order_with_its_pictures(
     assert len(list((folder / "masks").iterdir())) == len(QUESTIONS)
 
 
-def test_a_killed_batch_goes_on_where_it_was(server_address: str, folder: Path) -> None:
+def test_a_killed_batch_goes_on_where_it_was(
+    left_address: str, server_address: str, folder: Path
+) -> None:
     rows = many_rows(24)
     table, out = write_csv(folder, rows), folder / "answers.jsonl"
-    arguments = ["batch", table, "--out", out, "--url", server_address, "--concurrency", "2"]
+    arguments = ["batch", table, "--out", out, "--concurrency", "2", "--url", server_address]
     process = subprocess.Popen(
-        [*COMMAND, *map(str, arguments)],
+        [*COMMAND, *map(str, arguments[:-1]), left_address],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         env=environment_of(),

@@ -48,11 +48,9 @@ def test_json_is_the_whole_text_with_the_answer_that_it_explains(
     assert document["request_id"]
 
 
-def test_text_is_printed_as_it_comes_and_ctrl_c_stops_it(
-    server_address: str, picture: Path
-) -> None:
+def test_text_is_printed_as_it_comes_and_ctrl_c_stops_it(left_address: str, picture: Path) -> None:
     process = subprocess.Popen(
-        [*COMMAND, "explain", str(picture), BILE, "--url", server_address, "--deadline", "120"],
+        [*COMMAND, "explain", str(picture), BILE, "--url", left_address, "--deadline", "120"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=environment_of(),

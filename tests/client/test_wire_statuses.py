@@ -100,10 +100,10 @@ def test_the_server_gives_what_the_table_says(
     ids=["an admin call", "a deadline"],
 )
 def test_gRPC_gives_the_rows_that_only_it_has(
-    ask: Callable[[Any], Any], status: str, ensemble_server: EmbeddedServer
+    ask: Callable[[Any], Any], status: str, left_address: str
 ) -> None:
     with (
-        tritonclient.grpc.InferenceServerClient(ensemble_server.grpc_address) as server,
+        tritonclient.grpc.InferenceServerClient(left_address) as server,
         pytest.raises(InferenceServerException) as caught,
     ):
         ask(server)

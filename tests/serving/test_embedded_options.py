@@ -7,10 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from organseg.contract import TINY, CpuEngine, LanguageModelWeights, served_models
-from organseg.contract.keeping import kept_bytes_of
+from organseg.contract import CpuEngine
 from organseg.errors import ServerStartError
-from organseg.serving.bounds import KEEPING_STAGES, KEPT_VARIABLE, kept_bytes
 from organseg.serving.embedded import LogLevel, ServerOptions
 from organseg.serving.embedded.installation import Installation
 from organseg.serving.embedded.invocation import server_command, server_environment
@@ -121,19 +119,3 @@ def test_the_users_engine_reaches_every_model_and_without_one_the_table_holds() 
     chosen = server_environment(TRITON, [], ServerOptions(engine=CpuEngine.OPENVINO), {})
     assert chosen[ENGINE_VARIABLE] == "openvino"
     assert ENGINE_VARIABLE not in server_environment(TRITON, [], ServerOptions(), {})
-
-
-def test_a_server_that_keeps_nothing_of_images_says_so_to_each_stage_that_would() -> None:
-    keeping = {
-        model.name
-        for model in served_models(TINY)
-        if kept_bytes_of(TINY, model.name, LanguageModelWeights.FP32)
-    }
-    assert set(KEEPING_STAGES) == keeping
-    environment = server_environment(TRITON, [], ServerOptions(keeps_images=False), {})
-    for stage in KEEPING_STAGES:
-        assert kept_bytes(stage, 1 << 20, environment) == 0
-    assert not any(
-        name.startswith(KEPT_VARIABLE)
-        for name in server_environment(TRITON, [], ServerOptions(), {})
-    )

@@ -11,7 +11,6 @@ import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from organseg.serving.bounds import KEEPING_STAGES, KEPT_VARIABLE
 from organseg.serving.embedded.installation import Installation
 from organseg.serving.embedded.options import LogLevel, ServerOptions
 from organseg.serving.embedded.ports import Endpoints
@@ -105,8 +104,6 @@ def server_environment(
         environment.update(dict.fromkeys(variables, str(options.threads)))
     if options.engine is not None:
         environment[ENGINE_VARIABLE] = options.engine.value
-    if not options.keeps_images:
-        environment.update({KEPT_VARIABLE + stage.upper(): "0" for stage in KEEPING_STAGES})
     return environment
 
 

@@ -46,8 +46,6 @@ class ServerOptions:
     """Most threads of the numeric libraries in one model; None leaves it to each model."""
     engine: CpuEngine | None = None
     """What runs every graph; None leaves it to each model."""
-    keeps_images: bool = True
-    """Whether stages keep what they computed of an image, as the release says; if not, never."""
     ready_timeout_s: float = DEFAULT_READY_TIMEOUT_S
     """How long loading and the first inference may take together, seconds."""
     stop_timeout_s: int = DEFAULT_STOP_TIMEOUT_S
