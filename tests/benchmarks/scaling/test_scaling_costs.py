@@ -36,8 +36,8 @@ def test_the_flow_is_the_contracts(stages: Record) -> None:
     assert set(flow.stage("mask_decoder").after) >= {"image_features", "gate"}
     assert "image_encoder" in flow.stage("image_features").after
     assert flow.stage("extractors").after == ("llava_med",)
-    assert flow.stage("llava_med").max_batch > 1
-    assert flow.stage("preprocess").max_batch == 1
+    # On a CPU nothing joins.
+    assert {stage.max_batch for stage in flow.stages} == {1}
 
 
 def test_a_lone_user_of_the_model_takes_what_was_measured(
