@@ -32,6 +32,7 @@ from organseg.errors import (
     WindowError,
 )
 from organseg.imaging.decoding import decode_image
+from organseg.imaging.encoding import encode_sample
 from organseg.networks.organ_seg import ReferenceAnswer
 from organseg_client import GrpcTransport, OrganSegClient, SegmentationResult
 from organseg_client.transport import InferenceRequest
@@ -141,11 +142,14 @@ def assert_as_alone(
     )
 
 
-def test_on_a_cpu_every_stage_takes_requests_one_at_a_time(triton, alone):
-    for model in models_of(TINY):
-        if model.name != SESSIONS_NAME:
-            answered, executed = counts(triton, model.name)
-            assert answered == executed > 0, model.name
+def test_on_a_cpu_every_stage_takes_requests_one_at_a_time(client, triton):
+    stages = [model.name for model in models_of(TINY) if model.name != SESSIONS_NAME]
+    before = {stage: counts(triton, stage) for stage in stages}
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: client.segment(encode_sample(), "spleen"), range(4)))
+    for stage in stages:
+        (answered, executed), (then, in_all) = before[stage], counts(triton, stage)
+        assert then - answered == in_all - executed > 0, stage
 
 
 def test_sixteen_clients_at_once_each_get_the_answer_they_get_alone(server_address, alone):
