@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -46,18 +47,29 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@contextmanager
+def served(release: Path, **options: Any) -> Iterator[EmbeddedServer]:
+    """An embedded server with ports of its own."""
+    from organseg.contract import CpuEngine
+    from organseg.serving.embedded import EmbeddedServer, EnsembleProbe, ServerOptions
+    from organseg.serving.manifest import MODELS_FOLDER
+
+    # In float32 on every CPU, so that answers can be held against torch's. What bfloat16 moves is
+    # held by tests/serving/test_cpu_engines_agree.py.
+    chosen = ServerOptions(
+        grpc_port=0, http_port=0, metrics_port=0, engine=CpuEngine.ONNXRUNTIME, **options
+    )
+    with EmbeddedServer(release / MODELS_FOLDER, chosen, probe=EnsembleProbe()) as started:
+        yield started
+
+
 @pytest.fixture(scope="session")
 def ensemble_server(release: Path) -> Iterator[EmbeddedServer]:
     """The embedded server that serves `release`, with ports of its own."""
-    from organseg.contract import CpuEngine
-    from organseg.serving.embedded import EmbeddedServer, EnsembleProbe, ServerOptions
-    from organseg.serving.manifest import MODELS_FOLDER, verify_release
+    from organseg.serving.manifest import verify_release
 
     verify_release(release)
-    # In float32 on every CPU, so that answers can be held against torch's. What bfloat16 moves is
-    # held by tests/serving/test_cpu_engines_agree.py.
-    options = ServerOptions(grpc_port=0, http_port=0, metrics_port=0, engine=CpuEngine.ONNXRUNTIME)
-    with EmbeddedServer(release / MODELS_FOLDER, options, probe=EnsembleProbe()) as started:
+    with served(release) as started:
         yield started
 
 
@@ -73,9 +85,5 @@ def left_address(release: Path) -> Iterator[str]:
 
     Triton 2.51 may come down some time after one did (decision 21), and with it the tests behind.
     """
-    from organseg.serving.embedded import EmbeddedServer, EnsembleProbe, ServerOptions
-    from organseg.serving.manifest import MODELS_FOLDER
-
-    options = ServerOptions(grpc_port=0, http_port=0, metrics_port=0, stop_timeout_s=5)
-    with EmbeddedServer(release / MODELS_FOLDER, options, probe=EnsembleProbe()) as started:
+    with served(release, stop_timeout_s=5) as started:
         yield started.grpc_address

@@ -136,8 +136,8 @@ def compare(
     """Measures every item once a turn, another one first each time.
 
     `users` are those of the windows that targets are compared in. `told` hears what is measured
-    next; `keep` is given all that there is after each item, so that
-    a failure after hours does not lose them.
+    next; `keep` is given all that there is after each item, so that a failure after hours does not
+    lose them.
 
     Raises `OrganSegError` where a window as a whole fails; failed requests are in the windows.
     """

@@ -39,7 +39,7 @@ CORE = max(os.sched_getaffinity(0))
 @pytest.fixture(scope="module")
 def bounded(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
     """A server that keeps the embeddings of two images alone, by a stage on one core, and whose
-    language model joins requests, as it does on a GPU."""
+    branches join requests, as they do on a GPU."""
     models = tmp_path_factory.mktemp("bounded") / "models"
     shutil.copytree(release / "models", models)
     path = models / "image_features" / "config.pbtxt"
@@ -47,10 +47,11 @@ def bounded(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     config.parameters[KEPT_BYTES_PARAMETER].string_value = str(ROOM * EMBEDDING_BYTES)
     config.parameters[CORES_PARAMETER].string_value = str(CORE)
     path.write_text(config_text(config))
-    path = models / "llava_med" / "config.pbtxt"
-    config = parse_config(path.read_text())
-    del config.dynamic_batching.preferred_batch_size[:]
-    path.write_text(config_text(config))
+    for stage in ("image_encoder", "llava_med"):
+        path = models / stage / "config.pbtxt"
+        config = parse_config(path.read_text())
+        del config.dynamic_batching.preferred_batch_size[:]
+        path.write_text(config_text(config))
     # It will not end by itself behind the last test, which kills one of its parts.
     options = ServerOptions(grpc_port=0, http_port=0, metrics_port=0, stop_timeout_s=5)
     with EmbeddedServer(models, options, probe=EnsembleProbe()) as started:
@@ -141,18 +142,21 @@ def process_of(stage: str, server: EmbeddedServer) -> int:
     raise AssertionError(f"no process of {stage}")
 
 
+def counts(server: EmbeddedServer, stage: str) -> tuple[int, int]:
+    """How many requests a stage has answered, and in how many executions."""
+    with InferenceServerClient(server.grpc_address) as triton:
+        told = triton.get_inference_statistics(stage, as_json=True)["model_stats"][0]
+    return int(told.get("inference_count", 0)), int(told.get("execution_count", 0))
+
+
 def test_questions_of_different_lengths_about_known_and_new_images_are_joined(bounded, client):
-    cases = [(picture, question) for question in list(QUESTIONS)[:2] for picture in PICTURES[:2]]
+    questions = list(QUESTIONS)[1:3]
+    assert len({len(question.split()) for question in questions}) > 1
+    cases = [(picture, question) for question in questions for picture in PICTURES[:2]]
     alone = [client.segment(*case) for case in cases]
-
-    def executed() -> int:
-        with InferenceServerClient(bounded.grpc_address) as triton:
-            told = triton.get_inference_statistics("llava_med", as_json=True)["model_stats"][0]
-        return int(told["execution_count"])
-
     # Which requests meet in a batch is the scheduler's affair, so ask until some have.
     for _ in range(40):
-        before = executed()
+        answered, executed = counts(bounded, "llava_med")
         asked = [*cases, (encode_sample(), QUESTION)]
         with ThreadPoolExecutor(len(asked)) as pool:
             results = list(pool.map(lambda case: client.segment(*case), asked))
@@ -161,9 +165,24 @@ def test_questions_of_different_lengths_about_known_and_new_images_are_joined(bo
                 organ.verdict for organ in wanted.organs
             ]
             assert (got.masks != wanted.masks).mean() <= 1e-3
-        if executed() - before < len(asked):
+        now_answered, now_executed = counts(bounded, "llava_med")
+        assert now_answered - answered == len(asked)
+        if now_executed - executed < len(asked):
             return
     pytest.fail("never joined two of five concurrent requests")
+
+
+def test_four_new_pictures_at_once_are_joined_by_the_image_encoder(bounded, client):
+    # `image_features` asks for each of them by itself.
+    for _ in range(40):
+        answered, executed = counts(bounded, "image_encoder")
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda _: client.segment(encode_sample(), "spleen"), range(4)))
+        now_answered, now_executed = counts(bounded, "image_encoder")
+        assert now_answered - answered == 4
+        if now_executed - executed < 4:
+            return
+    pytest.fail("never joined two of four new pictures")
 
 
 def test_who_is_turned_away_from_the_encoders_queue_reads_that_the_server_is_busy(bounded):
@@ -186,7 +205,7 @@ def test_who_is_turned_away_from_the_encoders_queue_reads_that_the_server_is_bus
 
     with InferenceServerClient(bounded.grpc_address) as triton, ThreadPoolExecutor(24) as threads:
         told = set(threads.map(ask, range(24))) - {b""}
-    assert any(b"timeout expired" in each for each in told)
+    assert any(b"queue, the request's timeout expired" in each for each in told)
     assert {each.split()[0] for each in told} == {b"UNAVAILABLE"}
 
 
