@@ -7,8 +7,12 @@ VENV   ?= .venv
 PRESET ?= tiny
 RELEASE ?= build/releases/$(PRESET)
 OUT    ?= build/training
-BENCH_OUT ?= build/benchmarks/$(PRESET)
+# A server that `make bench` asks instead of a release, HOST:PORT of its gRPC.
+URL    ?=
+BENCH_OUT ?= build/benchmarks/$(if $(URL),url,$(PRESET))
 ARGS   ?=
+# Side by side; each takes about 4 GB, servers and all.
+TEST_PROCESSES ?= 2
 # Held out: training takes its patients from seed 10000 on.
 PHANTOMS := --data phantom:1000-1008 --data phantom:1009-1011:mr
 
@@ -71,7 +75,7 @@ system-packages: ## Install the Debian packages that some tests want (root; othe
 	@tests/system_packages.sh
 
 test: setup system-packages ## Run all tests that need no GPU
-	$(BIN)/python -m pytest -m 'not gpu' $(ARGS)
+	$(BIN)/python -m pytest -m 'not gpu' -n $(TEST_PROCESSES) --dist loadfile $(ARGS)
 
 # Elsewhere warnings are errors. What libraries of GPUs warn of is different on each kind.
 test-gpu: gpu-present $(GPU_READY) ## Run the tests that need a GPU, on a machine that has one
@@ -139,8 +143,8 @@ scoreboard: setup ## Render the README's tables and docs/scaling.md from docs/re
 	$(BIN)/python -m benchmarks scoreboard
 	$(BIN)/python -m benchmarks scaling page
 
-bench: $(RELEASE)/manifest.json ## Measure a release in every way, peers too (PRESET=tiny: 20 minutes)
-	$(BIN)/python -m benchmarks all --release $(RELEASE) --out $(BENCH_OUT) $(ARGS)
+bench: $(if $(URL),setup,$(RELEASE)/manifest.json) ## Measure a release in every way, peers too (PRESET=tiny: 20 minutes), or a server (URL=HOST:PORT)
+	$(BIN)/python -m benchmarks all $(if $(URL),--url $(URL),--release $(RELEASE)) --out $(BENCH_OUT) $(ARGS)
 
 bench-soak: $(RELEASE)/manifest.json ## Watch the server's memory over 10,000 mixed requests
 	$(BIN)/python -m benchmarks memory-soak --release $(RELEASE) --json $(BENCH_OUT)/memory-soak.json $(ARGS)

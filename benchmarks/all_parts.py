@@ -21,13 +21,15 @@ class Part:
     quick_seconds: float
     """The same for `tiny` in the quick form."""
     arguments: tuple[str, ...] = ()
-    """Its arguments, quick or not; `--release` and `--json` are added."""
+    """Its arguments, quick or not; the server, images and questions, and `--json` are added."""
     full: tuple[str, ...] = ()
     """Further ones of the full form."""
     quick: tuple[str, ...] = ()
     """Further ones of the quick form."""
     more: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Further ones of one preset, by its name, in the full form."""
+    is_local: bool = False
+    """Whether it serves the release itself, so that it cannot ask a server named by address."""
 
 
 PARTS: tuple[Part, ...] = (
@@ -47,8 +49,8 @@ PARTS: tuple[Part, ...] = (
         "follow-up",
         {"tiny": 40, "medsam": 240},
         30,
-        quick=("--images", "3"),
-        more={"medsam": ("--images", "8")},
+        quick=("--count", "3"),
+        more={"medsam": ("--count", "8")},
     ),
     Part(
         "load",
@@ -92,6 +94,7 @@ PARTS: tuple[Part, ...] = (
         quick=("--turns", "1", "--seconds", "2"),
         # Tuning alone would take hours at full size.
         more={"tiny": ("--tune", "--seconds", "3"), "medsam": ("--requests", "16")},
+        is_local=True,
     ),
 )
 """`memory-soak` is none of them: it takes as long as all of them, and has a command of its own."""

@@ -8,14 +8,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
 from benchmarks.all_parts import Part
+from benchmarks.load.plan import WorkloadSpec
 from benchmarks.record import describe_commit, write_record
-from benchmarks.workload import REPO_ROOT
+from benchmarks.workload import REPO_ROOT, read_image
 from organseg.serving.manifest import MANIFEST_NAME
 
 LOGS = "logs"
@@ -58,12 +59,16 @@ class Result:
 class Run:
     """What all parts share."""
 
-    release: Path
-    """The release that is measured."""
+    release: Path | None
+    """The release that is measured; None for a server named by address."""
     preset: str
     """Its preset."""
     folder: Path
     """Where the records are written."""
+    url: str | None = None
+    """`HOST:PORT` of that server; None for a release."""
+    inputs: WorkloadSpec = field(default_factory=WorkloadSpec)
+    """Images, questions and seed, which every part is given."""
     is_quick: bool = False
     """Whether the parts are to show that they work rather than to measure well."""
     is_again: bool = False
@@ -74,12 +79,14 @@ class Run:
     def command(self, part: Part) -> tuple[str, ...]:
         """The whole command of a part."""
         form = part.quick if self.is_quick else (*part.full, *part.more.get(self.preset, ()))
+        server = ("--release", self.release) if self.release else ("--url", self.url)
         return (
             *self.program,
             part.command,
-            *("--release", str(self.release)),
+            *map(str, server),
             *part.arguments,
             *form,
+            *_input_arguments(self.inputs),
             *("--json", str(self.record(part))),
         )
 
@@ -97,9 +104,12 @@ class Run:
 def run_parts(run: Run, parts: Sequence[Part], say: Say) -> Iterator[Result]:
     """Runs the parts in their order, one line of progress for each.
 
-    A part whose record an earlier run made with the same command from the same commit and the
-    same release is kept, unless `run.is_again`. One that fails is told with the last line that it
-    printed, and the next one begins.
+    A part whose record an earlier run made with the same command and images from the same commit
+    and the same release is kept, unless `run.is_again`. Nothing is kept of code with uncommitted
+    changes, nor of a server named by address, since what it serves may have changed. A part that
+    fails is told with the last line that it printed, and the next one begins.
+
+    Raises `ImageError` where an image of `run.inputs` cannot be read.
     """
     for place, part in enumerate(parts):
         left = sum(run.seconds(one) for one in parts[place:])
@@ -116,7 +126,8 @@ def _run_part(run: Run, part: Part) -> tuple[Result, str]:
     record = run.record(part)
     mark = _mark(run, part)
     states = _read_states(run)
-    if not run.is_again and record.is_file() and states.get(part.name) == mark:
+    is_known = mark is not None and states.get(part.name) == mark
+    if is_known and not run.is_again and record.is_file():
         return Result(part, Outcome.KEPT, record), "kept from before (--again measures it anew)"
     _write_states(run, {name: state for name, state in states.items() if name != part.name})
     before = record.stat().st_mtime_ns if record.is_file() else None
@@ -135,7 +146,8 @@ def _run_part(run: Run, part: Part) -> tuple[Result, str]:
             Result(part, Outcome.FAULTY, record),
             f"done in {taken} WITH FAILURES: {_last_line(log)}",
         )
-    _write_states(run, {**_read_states(run), part.name: mark})
+    if mark is not None:
+        _write_states(run, {**_read_states(run), part.name: mark})
     return Result(part, Outcome.DONE, record), f"done in {taken}"
 
 
@@ -158,15 +170,30 @@ def _run_command(command: Sequence[str], log: Path) -> int:
             raise
 
 
-def _mark(run: Run, part: Part) -> dict[str, Any]:
-    """What must be the same for a record to be kept."""
+def _input_arguments(inputs: WorkloadSpec) -> tuple[str, ...]:
+    return (
+        *(("--images", *inputs.images) if inputs.images else ()),
+        *(("--questions", *inputs.texts) if inputs.texts else ()),
+        *(("--seed", str(inputs.seed)) if inputs.seed != WorkloadSpec.seed else ()),
+    )
+
+
+def _mark(run: Run, part: Part) -> dict[str, Any] | None:
+    """What must be the same for a record to be kept; None where none is kept."""
     commit = describe_commit(REPO_ROOT)
-    manifest = (run.release / MANIFEST_NAME).read_bytes()
+    if run.release is None or (commit and commit["modified"]):
+        return None
     return {
         "commit": commit and commit["id"],
-        "release": hashlib.sha256(manifest).hexdigest(),
-        "command": list(run.command(part)[len(run.program) :]),
+        "release": _digest((run.release / MANIFEST_NAME).read_bytes()),
+        # A digest, since questions and names of files may tell of patients.
+        "command": _digest(json.dumps(run.command(part)[len(run.program) :]).encode()),
+        "images": [_digest(read_image(Path(image))) for image in run.inputs.images],
     }
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _read_states(run: Run) -> dict[str, Any]:

@@ -13,8 +13,8 @@ overhead per hop = (end to end − sum of compute on the critical path) / number
 - end to end is the mean latency that the client measured, so the wire is in the overhead;
 - compute is Triton's compute_input + compute_infer + compute_output, the mean of each stage;
 - a hop is one stage of the path: its queueing and scheduling, and the way to it;
-- queueing is part of the overhead: it is also given by itself, since heavy stages wait on
-  purpose for company in a batch.
+- queueing is part of the overhead: it is also given by itself, since on a GPU heavy
+  stages wait on purpose for company in a batch.
 
 With one request under way the path of the means is the mean path, unless the branches take
 turns to be the longer one; then the overhead is a little too large. On a machine with more work

@@ -44,8 +44,14 @@ def add_workload_options(parser: argparse.ArgumentParser, *, requests: int, doc:
     add_input_options(parser)
 
 
-def add_input_options(parser: argparse.ArgumentParser) -> None:
-    """Adds `--images`, `--questions` and `--seed`: what is sent, however often."""
+def add_input_options(
+    parser: argparse.ArgumentParser,
+    questions: str = "questions to ask in turn (default: the held-out questions, in random order)",
+) -> None:
+    """Adds `--images`, `--questions` and `--seed`: what is sent, however often.
+
+    `questions` is the help of that option.
+    """
     parser.add_argument(
         "--images",
         type=Path,
@@ -59,7 +65,7 @@ def add_input_options(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="TEXT",
-        help="questions to ask in turn (default: the held-out questions, in random order)",
+        help=questions,
     )
     parser.add_argument(
         "--seed", type=int, default=0, help="of the pictures and of the questions' order"

@@ -49,9 +49,12 @@ def describe_run() -> dict[str, Any]:
 
 
 def describe_commit(folder: Path) -> dict[str, Any] | None:
-    """The commit and whether files differ from it; None where git or the repository is missing."""
+    """The commit and whether files differ from it; None where git or the repository is missing.
+
+    Records differ while they are made: `docs/results` does not count.
+    """
     commit = _git(folder, "rev-parse", "HEAD")
-    changes = _git(folder, "status", "--porcelain")
+    changes = _git(folder, "status", "--porcelain", "--", ".", ":(exclude)docs/results")
     if commit is None or changes is None:
         return None
     return {"id": commit, "modified": bool(changes)}

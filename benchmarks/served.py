@@ -16,6 +16,7 @@ from organseg.serving.manifest import MODELS_FOLDER, verify_release
 from organseg_client import ConnectionOptions, GrpcTransport
 
 _DEADLINE_S = 120.0
+_LAST_BREATH_S = 1.0
 _RELEASE: dict[str, Any] = {
     "type": Path,
     "metavar": "DIR",
@@ -56,7 +57,7 @@ def serving(
     """The server to measure, reached by `options`; our own ends with the block."""
     if release is None:
         address = str(url)
-        known = {"address": address, "release": None, **_preset(address, options)}
+        known = {"address": address, "release": None, "preset": preset_of(address, options)}
         yield Served(address, known)
         return
     manifest = verify_release(release)
@@ -71,16 +72,18 @@ def serving(
     server_options = ServerOptions(grpc_port=0, http_port=0, metrics_port=0)
     with EmbeddedServer(release / MODELS_FOLDER, server_options, probe=EnsembleProbe()) as server:
         address = server.grpc_address
-        known_here: dict[str, Any] = {"address": "embedded", "release": about, **_preset(address)}
+        preset = preset_of(address)
+        known_here: dict[str, Any] = {"address": "embedded", "release": about, "preset": preset}
         try:
             yield Served(address, known_here, server.process_group, server.metrics_url)
         finally:
-            if not server.is_running:
-                # Who asked it has only found nobody there.
+            # Who asked it has only found nobody there, a moment before all its processes are gone.
+            if server.wait(_LAST_BREATH_S) is not None:
                 print(f"The server ended by itself: {server.explain_end()}", file=sys.stderr)
 
 
-def _preset(address: str, options: ConnectionOptions | None = None) -> dict[str, str]:
+def preset_of(address: str, options: ConnectionOptions | None = None) -> str:
+    """The preset that a server says it serves, else `unknown`; raises `OrganSegError`."""
     options = options or ConnectionOptions()
     # Of several servers the first speaks for all.
     first = address.split(",")[0]
@@ -89,4 +92,4 @@ def _preset(address: str, options: ConnectionOptions | None = None) -> dict[str,
         parameters = transport.model_config(ENSEMBLE_NAME, _DEADLINE_S).parameters
     finally:
         transport.close()
-    return {"preset": parameters.get("preset", "unknown")}
+    return parameters.get("preset", "unknown")

@@ -42,7 +42,7 @@ def stages_table(timings: StageTimings, workload: Workload, origin: str) -> str:
         "Overhead per hop = (mean end to end − compute on the critical path) / hops = "
         f"({path.end_to_end_ms:.2f} − {path.compute_ms:.2f}) / {path.hops} = "
         f"**{path.overhead_per_hop_ms:.2f} ms**. It holds queueing ({path.queue_ms:.2f} ms over "
-        "the path: heavy stages wait for company in a batch), scheduling, copies and the wire.",
+        "the path: on a GPU heavy stages wait for company), scheduling, copies and the wire.",
     ]
     if timings.errors:
         named = ", ".join(f"{count} × {name}" for name, count in timings.errors.items())

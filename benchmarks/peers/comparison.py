@@ -54,18 +54,22 @@ class Length:
     def plan(self, item: Item, users: int, workload: WorkloadSpec) -> LoadPlan:
         """The window of an item; `users` are those of the windows that targets are compared in.
 
-        By requests: one user gets half as many, a crowd as many as it needs.
+        By requests: one user gets half as many, a crowd as many as it needs, and none goes ahead,
+        since users who ask all at once keep a server busy from the first moment. By the clock a
+        crowd gets longer, so that each of its users is answered as often.
         """
-        requests = self.requests
+        seconds, requests = self.seconds, self.requests
+        if seconds is not None:
+            seconds *= max(1.0, item.users / users)
         if requests is not None:
             share = requests if item.users >= users else requests // 2
             requests = max(LEAST_PER_USER * item.users, share)
         return LoadPlan(
             mix=item.mix,
             users=item.users,
-            seconds=self.seconds,
+            seconds=seconds,
             requests=requests,
-            warm_up=1 if requests is not None else 2,
+            warm_up=0 if requests is not None else 2,
             workload=workload,
         )
 

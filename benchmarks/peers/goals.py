@@ -23,6 +23,8 @@ USERS = 8
 """Users of the windows that targets are compared in."""
 CROWDS = 4
 """How many times as many the crowded window has: 32 of 8."""
+FOLLOW_UP_SHARE = 0.35
+"""What part of the first question's time one more about the same image may take."""
 HOP_MS = 2.0
 """What a stage on the critical path may add to the time of its work."""
 
@@ -98,6 +100,7 @@ def goals_of(
     paths: Sequence[TurnPath] = (),
     memory: MemoryGrowth | None = None,
     *,
+    sent_again: float | None = None,
     users: int = USERS,
 ) -> list[Goal]:
     """The goals in their order; one that nothing was measured for has no value.
@@ -107,6 +110,8 @@ def goals_of(
         windows: of the comparison, each with its turn; closed loops alone count.
         paths: the critical path of each turn.
         memory: of the command that watches memory, where it was run.
+        sent_again: a follow-up's share of a first request's time where its image is sent again, of
+            the command `follow-up`, where it was run.
         users: of the windows that targets are compared in.
     """
     closed = [window for window in windows if window.loop is Loop.CLOSED]
@@ -149,10 +154,18 @@ def goals_of(
     )
     found.append(
         _goal(
-            "follow-up question on the same image vs the first, p50",
+            "follow-up question in a session vs its first, which opens it, p50",
             Bound.AT_MOST,
-            0.35,
+            FOLLOW_UP_SHARE,
             _follow_ups(closed),
+        )
+    )
+    found.append(
+        _goal(
+            "follow-up question with its image sent again vs the first, p50",
+            Bound.AT_MOST,
+            FOLLOW_UP_SHARE,
+            [] if sent_again is None else [sent_again],
         )
     )
     many = _by_turn(closed, ORGAN_SEG, many_users)

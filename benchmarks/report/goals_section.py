@@ -50,7 +50,14 @@ def measured_goals(records: PresetRecords) -> list[Goal]:
     )
     memory = _memory(records)
     users = int(peers.document.get("users", USERS)) if peers else USERS
-    compared = goals_of(records.preset, records.peer_windows(), paths, memory, users=users)
+    compared = goals_of(
+        records.preset,
+        records.peer_windows(),
+        paths,
+        memory,
+        sent_again=_sent_again(records),
+        users=users,
+    )
     loaded = goals_of(records.preset, records.load_windows())
     return [
         goal if goal.value is not None else other
@@ -87,6 +94,13 @@ def _spread(goal: Goal) -> str:
     if len(goal.turns) < 2:
         return MISSING
     return f"{_value(goal, min(goal.turns))} to {_value(goal, max(goal.turns))}"
+
+
+def _sent_again(records: PresetRecords) -> float | None:
+    """Of the release that keeps what it computed; None where that was not asked."""
+    record = records.latest(Kind.FOLLOW_UP)
+    rows = record.document["rows"] if record else ()
+    return next((float(row["ratio"]) for row in rows if row["image_features"] == "reuse"), None)
 
 
 def _memory(records: PresetRecords) -> MemoryGrowth | None:

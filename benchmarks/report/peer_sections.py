@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from statistics import median
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from matplotlib.figure import Figure
 
-from benchmarks.load.window import Latency, Loop, Mix, Window
+from benchmarks.load.window import Latency, Loop, Mix
 from benchmarks.peers.goals import ORGAN_SEG, USERS
 from benchmarks.peers.settings import Peer
 from benchmarks.report.blocks import Block, Plot, Table, Text
 from benchmarks.report.plots import Bar, spread_bars
 from benchmarks.report.records import Document, Kind, PresetRecords
-from benchmarks.report.sweeps import LoadLevel, Sweep, p95, sweeps_of
+from benchmarks.report.sweeps import LoadLevel, Sweep, p95, sweeps_of, turn_ratio
 from benchmarks.report.wording import (
     counted,
     load_of,
@@ -81,19 +80,6 @@ def peer_blocks(records: PresetRecords) -> Iterator[Block]:
         text_columns=2,
     )
     yield from _settings(record.document)
-
-
-def turn_ratio(
-    ours: LoadLevel, theirs: LoadLevel, of: Callable[[Window], float | None]
-) -> float | None:
-    """The median over the turns of ours divided by theirs; None where no turn has both."""
-    by_turn = {window.turn: of(window) for window in theirs.windows}
-    ratios = []
-    for window in ours.windows:
-        value, other = of(window), by_turn.get(window.turn)
-        if value is not None and other:
-            ratios.append(value / other)
-    return median(ratios) if ratios else None
 
 
 def _by_load(sweeps: Sequence[Sweep], compared: float) -> dict[float, list[_Entry]]:

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from benchmarks.load.window import Loop, Mix
 from benchmarks.peers.goals import CROWDS, ORGAN_SEG, USERS
+from benchmarks.peers.settings import Peer
 from benchmarks.report.blocks import Table
 from benchmarks.report.goals_section import goal_text, measured_goals, outcome, value_text
 from benchmarks.report.markdown import table_lines
-from benchmarks.report.records import PresetRecords, read_records
-from benchmarks.report.sweeps import LoadLevel, Sweep, p95, sweeps_of
+from benchmarks.report.records import PresetRecords, Record, read_records
+from benchmarks.report.sweeps import LoadLevel, Sweep, p95, sweeps_of, turn_ratio
 from benchmarks.report.wording import (
     MISSING,
     commit,
@@ -20,6 +21,7 @@ from benchmarks.report.wording import (
     milliseconds,
     named_peers,
     number,
+    peer_of,
 )
 
 PRESETS = ("tiny", "medsam")
@@ -89,13 +91,29 @@ def _knee(records: PresetRecords) -> str:
     return load_of(Loop.CLOSED, knee.level.load) if knee else MISSING
 
 
+def _against(peer: Peer) -> _Measure:
+    """Ours to a peer's throughput; no goal is set for those that serve our own graphs."""
+
+    def measure(records: PresetRecords) -> str:
+        sweeps = sweeps_of(records.peer_windows())
+        ours, theirs = _own(sweeps), _own(sweeps, peer.value)
+        level = ours.at(USERS) if ours else None
+        if level is None or theirs is None:
+            return MISSING
+        return number(turn_ratio(level, theirs.levels[0], lambda window: window.per_second))
+
+    return measure
+
+
 _MEASURES: tuple[tuple[str, _Measure], ...] = (
     *((f"answers per second, {load_of(Loop.CLOSED, users)}", _rate(users))
       for users in (_ALONE, _SEVERAL, _MANY)),
     (f"p50 in ms, {load_of(Loop.CLOSED, _ALONE)}", _p50(_ALONE)),
     (f"p95 in ms, {load_of(Loop.CLOSED, _ALONE)}", _p95(_ALONE)),
     (f"p95 in ms, {load_of(Loop.CLOSED, _SEVERAL)}", _p95(_SEVERAL)),
-    ("the knee: more users only wait longer", _knee),
+    ("the knee: p95 within 2 × that of one user", _knee),
+    *((f"throughput at {USERS} users, distinct images, vs {peer_of(peer.value)}", _against(peer))
+      for peer in (Peer.FASTAPI_GRAPHS, Peer.IN_PROCESS)),
 )  # fmt: skip
 """All of distinct images, whole requests; by the comparison's turns, else by the load test."""
 
@@ -113,8 +131,8 @@ def _level(records: PresetRecords, users: int) -> LoadLevel | None:
     return None
 
 
-def _own(sweeps: Sequence[Sweep]) -> Sweep | None:
-    wanted = (ORGAN_SEG, Mix.DISTINCT, Loop.CLOSED)
+def _own(sweeps: Sequence[Sweep], target: str = ORGAN_SEG) -> Sweep | None:
+    wanted = (target, Mix.DISTINCT, Loop.CLOSED)
     return next((s for s in sweeps if (s.target, s.mix, s.loop) == wanted), None)
 
 
@@ -128,11 +146,24 @@ def _mark(said: str) -> str:
 
 
 def _source(records: PresetRecords) -> str:
+    """Where a column comes from; of records made elsewhere or of other code, what and where."""
     newest = max(records.records, key=lambda record: str(record.run["made"]))
-    machine = newest.run["machine"]
     turns = {window.turn for window in records.peer_windows()}
     compared = f", {counted(len(turns), 'turn')} with the peers" if turns else ""
+    others: dict[str, list[str]] = {}
+    for record in records.records:
+        if _making(record) != _making(newest):
+            others.setdefault(_making(record), []).append(record.kind.value)
+    apart = "".join(f"; {', '.join(kinds)}: {making}" for making, kinds in others.items())
     return (
-        f"- `{records.preset}`: {machine['cpu']}, {machine['cores']} cores for server and clients "
-        f"together{compared}; commit {commit(newest.run['commit'])}; {newest.run['made']}"
+        f"- `{records.preset}`: {_making(newest)}; {newest.run['made']}; cores for server and "
+        f"clients together{compared}{apart}"
+    )
+
+
+def _making(record: Record) -> str:
+    machine = record.run["machine"]
+    return (
+        f"{machine['cpu']}, {counted(machine['cores'], 'core')}, commit "
+        f"{commit(record.run['commit'])}"
     )

@@ -87,6 +87,19 @@ def sweeps_of(windows: Iterable[Window]) -> tuple[Sweep, ...]:
     return tuple(Sweep(*key, _levels(members)) for key, members in found.items())
 
 
+def turn_ratio(
+    ours: LoadLevel, theirs: LoadLevel, of: Callable[[Window], float | None]
+) -> float | None:
+    """The median over the turns of ours divided by theirs; None where no turn has both."""
+    by_turn = {window.turn: of(window) for window in theirs.windows}
+    ratios = []
+    for window in ours.windows:
+        value, other = of(window), by_turn.get(window.turn)
+        if value is not None and other:
+            ratios.append(value / other)
+    return median(ratios) if ratios else None
+
+
 def p95(latency: Latency) -> float:
     """What 95 of 100 answers keep within, milliseconds."""
     return latency.p95_ms

@@ -72,7 +72,11 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--out, ending in .record.json)",
     )
     parser.add_argument(
-        "--users", type=count, default=_LOAD.users, metavar="N", help="(default: %(default)s)"
+        "--users",
+        type=count,
+        default=_LOAD.users,
+        metavar="N",
+        help="of each window, asking again once they are answered (default: %(default)s)",
     )
     parser.add_argument(
         "--seconds",

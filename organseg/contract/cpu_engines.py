@@ -24,7 +24,7 @@ class CpuEngine(Enum):
     OPENVINO = "openvino"
     """OpenVINO in float32."""
     OPENVINO_BF16 = "openvino-bf16"
-    """OpenVINO with matrix products and convolutions in bfloat16, on CPUs that multiply it."""
+    """OpenVINO with matrix products and convolutions in bfloat16, on CPUs that gain by it."""
     TORCH = "torch"
     """torch as it is: what the language model has besides, and no exported graph."""
 

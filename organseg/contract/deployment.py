@@ -130,7 +130,7 @@ _CPU_STAGE = StageDeployment(
 
 
 PATIENT_QUEUE_TIMEOUT_MICROSECONDS = 300_000_000
-"""For the full-size image encoder on a CPU, which takes four to ten seconds an image."""
+"""For the stages around a full-size image encoder on a CPU: four to ten seconds an image."""
 
 
 def deployment_of(

@@ -64,8 +64,35 @@ class ImagePrefix(nn.Module):
         return hidden, *recorded.tensors
 
 
+class QuestionTail(nn.Module):
+    """Questions on top of what is known of images, which an engine may run, too."""
+
+    def __init__(self, vision_language: VisionLanguage) -> None:
+        """Wraps the model as it is."""
+        super().__init__()
+        self.vision_language = vision_language
+
+    def forward(self, token_ids: Tensor, *blocks: Tensor) -> Tensor:
+        """Prefills the questions' tokens; what is known is read and stays as it is.
+
+        Args:
+            token_ids: int64 [B, T], padded on the right.
+            blocks: keys and values of every decoder block in turn, float [B, K, P, d] each, of the
+                image and the fixed text.
+
+        Returns:
+            The last layer's states, float [B, T, D].
+        """
+        pairs = tuple(zip(blocks[::2], blocks[1::2], strict=True))
+        known = _OnTop(pairs, len(self.vision_language.prompts.prefix))
+        return self.vision_language.continued(token_ids, known, None)
+
+
 RunPrefix = Callable[[Tensor], tuple[Tensor, ...]]
 """`ImagePrefix`, or an engine that was made of it."""
+
+RunTail = Callable[..., Tensor]
+"""`QuestionTail`, or an engine that was made of it."""
 
 
 @torch.inference_mode()
@@ -102,6 +129,7 @@ def answer_states(
     known: Sequence[KnownImage],
     questions: Sequence[str],
     device: torch.device,
+    run: RunTail | None = None,
 ) -> Tensor:
     """The states of the last prompt tokens of questions, each about an image that is known.
 
@@ -113,6 +141,7 @@ def answer_states(
         known: B images; the same one may be there several times.
         questions: B questions. An empty one asks nothing: its state is that of the prefix.
         device: the device that wants the tokens.
+        run: what computes questions; torch, if None.
 
     Returns:
         float [B, D].
@@ -125,9 +154,8 @@ def answer_states(
     if not asked:
         return torch.stack(states)
     tails = vision_language.prompts.build_tails([questions[row] for row in asked])
-    # Of their own: a cache grows by new tensors, and those that are kept stay as they are.
-    cache = DynamicCache(_joined([known[row].layers for row in asked]))
-    hidden = vision_language.continued(tails.token_ids.to(device), cache, None)
+    blocks = _joined([known[row].layers for row in asked])
+    hidden = (run or QuestionTail(vision_language))(tails.token_ids.to(device), *blocks)
     for place, row in enumerate(asked):
         states[row] = hidden[place, int(tails.lengths[place]) - 1]
     return torch.stack([state.to(hidden.device) for state in states])
@@ -150,13 +178,29 @@ class _Recorded(DynamicCache):
         return 0
 
 
-def _joined(
-    layers: Sequence[tuple[tuple[Tensor, Tensor], ...]],
-) -> list[tuple[Tensor, Tensor]]:
-    """The keys and values of several images side by side, block by block; one image's as it is."""
-    if len(layers) == 1:
-        return list(layers[0])
-    return [
-        (torch.cat([keys for keys, _ in block]), torch.cat([values for _, values in block]))
-        for block in zip(*layers, strict=True)
-    ]
+class _OnTop(DynamicCache):
+    """Puts new keys and values behind known ones and keeps neither, so it can be traced."""
+
+    def __init__(self, known: Sequence[tuple[Tensor, Tensor]], length: int) -> None:
+        super().__init__()
+        self._known = known
+        self._length = length
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, layer_idx: int, *_: Any, **__: Any
+    ) -> tuple[Tensor, Tensor]:
+        # New tensors: what is known stays as it is.
+        keys, values = self._known[layer_idx]
+        return torch.cat([keys, key_states], dim=-2), torch.cat([values, value_states], dim=-2)
+
+    def get_seq_length(self, *_: Any, **__: Any) -> int:
+        return self._length
+
+    def get_mask_sizes(self, query_length: int, *_: Any, **__: Any) -> tuple[int, int]:
+        return self._length + query_length, 0
+
+
+def _joined(layers: Sequence[tuple[tuple[Tensor, Tensor], ...]]) -> list[Tensor]:
+    """Keys and values of several images side by side, block by block; one image's as they are."""
+    blocks = zip(*([each for pair in image for each in pair] for image in layers), strict=True)
+    return [block[0] if len(block) == 1 else torch.cat(block) for block in blocks]

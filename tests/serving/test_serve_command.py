@@ -190,16 +190,27 @@ def test_a_sigterm_while_a_model_loads_ends_it(tmp_path: Path) -> None:
     assert not [pid for pid in below if Path(f"/proc/{pid}").exists()]
 
 
+def _kill_triton(process: subprocess.Popen[str]) -> None:
+    (triton,) = (
+        pid
+        for pid in _children(process.pid)
+        if Path(f"/proc/{pid}/comm").read_text().startswith("tritonserver")
+    )
+    os.kill(triton, signal.SIGKILL)
+
+
 @pytest.mark.server
-def test_a_server_that_dies_ends_the_command_with_its_reason(release: Path) -> None:
-    with _serving(release, *FREE_PORTS) as process:
-        _read_until(process, "Ctrl-C")
-        (triton,) = (
-            pid
-            for pid in _children(process.pid)
-            if Path(f"/proc/{pid}/comm").read_text().startswith("tritonserver")
-        )
-        os.kill(triton, signal.SIGKILL)
+def test_a_server_that_dies_is_started_again_where_it_was(release: Path) -> None:
+    with _serving(release, *FREE_PORTS, "--restarts=1") as process:
+        addresses = re.findall(r"127[.\d]+:\d+", _read_until(process, "Ctrl-C"))
+        _kill_triton(process)
+        said = _read_until(process, "Ctrl-C")
+        assert said.startswith("The server ended by itself (it was killed, ")
+        assert "Starting it again" in said
+        assert re.findall(r"127[.\d]+:\d+", said) == addresses
+        EnsembleProbe()(addresses[0])
+        # Once was allowed.
+        _kill_triton(process)
         _, errors = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 1
     assert errors.startswith("organseg: the server ended by itself (it was killed, ")
@@ -261,6 +272,7 @@ def test_a_release_of_another_contract_is_refused(
 
 def test_an_impossible_option_is_refused(release: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "change --grpc-port" in _fails(capsys, release, "--grpc-port=99999")
+    assert "change --restarts" in _fails(capsys, release, "--restarts=-1")
 
 
 def test_any_room_can_add_a_command(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import signal
+import time
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
@@ -12,8 +14,10 @@ from organseg.contract import CpuEngine, Platform
 from organseg.errors import ServerFaultError, ServerStartError
 from organseg.serving.embedded import options as defaults
 from organseg.serving.embedded.options import LogLevel, ServerOptions
+from organseg.serving.embedded.ports import Endpoints
 from organseg.serving.embedded.probe import EnsembleProbe
 from organseg.serving.embedded.process import EmbeddedServer
+from organseg.serving.embedded.restarts import DEFAULT_RESTARTS, RESTARTS_WITHIN_S, Restarts
 from organseg.serving.manifest import (
     MODELS_FOLDER,
     Manifest,
@@ -31,7 +35,8 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "serve",
         help="serve a release with the embedded Triton server",
         description="Check a release, serve it with the Triton server of this Python "
-        "environment, and stop on Ctrl-C.",
+        "environment, and stop on Ctrl-C. A server that ends by itself is started again, at the "
+        "same addresses.",
         epilog="Model control, shared memory, trace and log settings, and beyond loopback "
         "(--host) statistics too, need the header key given in the environment variable "
         f"{ADMIN_KEY_VARIABLE}; without it they are closed.",
@@ -80,6 +85,14 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         help="how long requests may take to finish when it stops (default: %(default)s)",
     )
     parser.add_argument(
+        "--restarts",
+        type=int,
+        default=DEFAULT_RESTARTS,
+        metavar="N",
+        help="how often it is started again where it ends by itself, in any "
+        f"{RESTARTS_WITHIN_S / 60:g} minutes (default: %(default)s; 0 ends with it)",
+    )
+    parser.add_argument(
         "--log-level",
         choices=[level.value for level in LogLevel],
         default=LogLevel.INFO.value,
@@ -93,6 +106,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 def serve(arguments: argparse.Namespace) -> int:
     """Serves until a signal; gives exit status 0. Raises `OrganSegError` for every failure."""
+    restarts = Restarts(arguments.restarts)
     options = ServerOptions(
         host=arguments.host,
         grpc_port=arguments.grpc_port,
@@ -111,16 +125,31 @@ def serve(arguments: argparse.Namespace) -> int:
         manifest = _check(arguments.release)
         _say(f"Loading {describe_release(manifest)} …")
         models = arguments.release / MODELS_FOLDER
-        with EmbeddedServer(models, options, probe=EnsembleProbe()) as server:
-            _say(_announce(server, manifest, options))
-            server.wait()
-            raise ServerFaultError(
-                f"the server ended by itself ({server.explain_end()}): "
-                "start it again, with --log-file to keep what it says"
-            )
+        while True:
+            with EmbeddedServer(models, options, probe=EnsembleProbe()) as server:
+                _say(_announce(server, manifest, options))
+                server.wait()
+                ended = f"the server ended by itself ({server.explain_end()})"
+            if not restarts.take(time.monotonic()):
+                raise ServerFaultError(
+                    f"{ended}: start it again, with --log-file to keep what it says"
+                )
+            _say(f"{ended[0].upper()}{ended[1:]}. Starting it again …")
+            # Clients know where it was.
+            options = _at(server.endpoints, options)
     except KeyboardInterrupt:
         _say("Stopped.")
         return 0
+
+
+def _at(endpoints: Endpoints, options: ServerOptions) -> ServerOptions:
+    """The same options with the ports that were picked."""
+    return replace(
+        options,
+        grpc_port=endpoints.grpc_port,
+        http_port=endpoints.http_port,
+        metrics_port=endpoints.metrics_port,
+    )
 
 
 def _check(release: Path) -> Manifest:

@@ -36,11 +36,13 @@ wait in its own queue, which holds them to their limits of time; further ones wa
 
 
 def waiting_on_a_cpu() -> int:
-    """Images that the encoder has at once on a CPU: no more than keep all of its instances busy.
+    """Images that the encoder has at once on a CPU: one for each core of the server and two more.
 
-    Its queue there has no limit of time, so all others wait here, where they are held to theirs.
+    That keeps all of its instances busy. Its queue there has no limit of time, so all others wait
+    here, where they are held to theirs.
     """
-    return (os.cpu_count() or 1) + 2
+    # This process may be kept to a few cores; the server that started it is not.
+    return len(os.sched_getaffinity(os.getppid())) + 2
 
 
 class ImageFeaturesStage(LaterStage):

@@ -14,8 +14,8 @@ from organseg.contract import names
 from organseg.networks.checkpoint import VISION_LANGUAGE_FOLDER
 from organseg.networks.known_images import KnownImage, answer_states, know_images
 from organseg.serving.kept import Kept, KeptCounts
+from organseg.serving.language_engines import load_language_engines
 from organseg.serving.language_model import load_language_model
-from organseg.serving.prefix_engine import load_prefix_engine
 from organseg.serving.request_checks import session_lost
 from organseg.serving.stage import Arrays, JoiningStage, StageContext, StageRequest
 
@@ -43,7 +43,7 @@ class LlavaMedStage(JoiningStage):
         self._vision_language, self._device = load_language_model(
             context, context.folder / VISION_LANGUAGE_FOLDER
         )
-        self._prefix_engine = load_prefix_engine(context, self._vision_language)
+        self._engines = load_language_engines(context, self._vision_language)
         self._kept: Kept[KnownImage] = Kept(context.kept_bytes)
         self._keeps = context.kept_bytes > 0
 
@@ -55,7 +55,7 @@ class LlavaMedStage(JoiningStage):
     def run_joined(self, requests: Sequence[StageRequest]) -> list[Arrays]:
         """Answer and patch states in half precision, and whether the image is known now."""
         rows = [row for request in requests for row in _read(request)]
-        in_two_parts = self._keeps or self._prefix_engine is not None
+        in_two_parts = self._keeps or self._engines.prefix is not None
         outputs = self._images_then_questions(rows) if in_two_parts else self._at_once(rows)
         ends = np.cumsum([request.batch_size for request in requests])[:-1]
         parts = {name: np.split(array, ends) for name, array in outputs.items()}
@@ -84,7 +84,7 @@ class LlavaMedStage(JoiningStage):
                 raise session_lost()
         if unknown:
             pixels = self._pixels(list(unknown.values()))
-            made = know_images(self._vision_language, pixels, self._prefix_engine)
+            made = know_images(self._vision_language, pixels, self._engines.prefix)
             known.update(zip(unknown, made, strict=True))
         own = [key for key in unknown if key != _NO_KEY]
         named = sum(row.key != _NO_KEY for row in rows)
@@ -93,7 +93,11 @@ class LlavaMedStage(JoiningStage):
         images = [known[row.key] for row in rows]
         return self._outputs(
             answer_states(
-                self._vision_language, images, [row.question for row in rows], self._device
+                self._vision_language,
+                images,
+                [row.question for row in rows],
+                self._device,
+                self._engines.tail,
             ),
             torch.stack([image.patch_states for image in images]),
             [has_room.get(row.key, row.key not in unknown) for row in rows],

@@ -91,7 +91,13 @@ def test_a_follow_up_is_compared_with_the_first_question_of_its_window() -> None
         first_latency=latency([0.2]),
         follow_up_latency=latency([0.05]),
     )
-    assert goal_of(goals_of("tiny", [session]), "follow-up").value == pytest.approx(0.25)
+    assert goal_of(goals_of("tiny", [session]), "in a session").value == pytest.approx(0.25)
+
+
+def test_a_follow_up_that_sends_its_image_again_has_a_goal_of_its_own() -> None:
+    goals = goals_of("tiny", [], sent_again=0.4)
+    assert goal_of(goals, "sent again").reached is False
+    assert goal_of(goals, "in a session").reached is None
 
 
 def test_a_crowd_must_neither_slow_the_server_down_nor_be_turned_away() -> None:
@@ -113,5 +119,5 @@ def test_memory_is_compared_with_that_of_full_caches() -> None:
 
 def test_nothing_measured_reaches_nothing() -> None:
     goals = goals_of("tiny", [])
-    assert len(goals) == 8
+    assert len(goals) == 9
     assert {goal.reached for goal in goals} == {None}

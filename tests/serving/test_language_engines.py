@@ -1,4 +1,4 @@
-"""What computes an image and the fixed text on a CPU: OpenVINO gives what torch gives."""
+"""What computes images and questions on a CPU: OpenVINO gives what torch gives."""
 
 from __future__ import annotations
 
@@ -21,9 +21,19 @@ from organseg.contract import (
     model_of,
 )
 from organseg.errors import EngineError
-from organseg.networks.known_images import ImagePrefix, answer_states, know_images
+from organseg.networks.known_images import (
+    ImagePrefix,
+    QuestionTail,
+    answer_states,
+    know_images,
+)
 from organseg.networks.vision_language import VisionLanguage
-from organseg.serving.prefix_engine import OpenVinoPrefix, load_prefix_engine
+from organseg.serving.language_engines import (
+    LanguageEngines,
+    OpenVinoPrefix,
+    OpenVinoTail,
+    load_language_engines,
+)
 from organseg.serving.stage import StageContext
 
 SIZE = TINY.vision_language
@@ -40,6 +50,11 @@ def vision_language() -> VisionLanguage:
 @pytest.fixture(scope="module")
 def engine(vision_language) -> OpenVinoPrefix:
     return OpenVinoPrefix(vision_language, threads=1)
+
+
+@pytest.fixture(scope="module")
+def tail_engine(vision_language) -> OpenVinoTail:
+    return OpenVinoTail(vision_language, threads=1)
 
 
 def context(*engines: CpuEngine, weights=LanguageModelWeights.FP32) -> StageContext:
@@ -62,12 +77,28 @@ def test_states_keys_and_values_are_those_of_torch_for_one_picture_and_for_sever
 
 
 @torch.inference_mode()
-def test_a_question_on_top_gives_the_state_of_one_prefill(vision_language, engine):
+def test_a_question_on_top_gives_the_state_of_one_prefill(vision_language, engine, tail_engine):
     pixels, questions = grey_levels(2, SIZE.image_size), ["aorta", "Which organ stores bile?"]
     known = know_images(vision_language, pixels, engine)
-    got = answer_states(vision_language, known, questions, torch.device("cpu"))
     wanted = vision_language(pixels, questions)
-    torch.testing.assert_close(got, wanted.answer_state, atol=ROUNDING, rtol=0)
+    for run in (None, tail_engine):
+        got = answer_states(vision_language, known, questions, torch.device("cpu"), run)
+        torch.testing.assert_close(got, wanted.answer_state, atol=ROUNDING, rtol=0)
+
+
+@torch.inference_mode()
+def test_a_tail_of_any_length_has_the_states_of_torch_and_leaves_what_is_known(
+    vision_language, tail_engine
+):
+    _, *blocks = ImagePrefix(vision_language)(grey_levels(2, SIZE.image_size))
+    kept = [block.clone() for block in blocks]
+    # Shorter, as long as and longer than what was traced, and back.
+    for length in (16, 8, 3, 64, 1, 16):
+        token_ids = torch.randint(5, SIZE.vocabulary, (2, length))
+        wanted = QuestionTail(vision_language)(token_ids, *blocks)
+        got = tail_engine(token_ids, *blocks)
+        torch.testing.assert_close(got, wanted, atol=ROUNDING, rtol=0)
+    assert all(map(torch.equal, blocks, kept))
 
 
 def test_threads_that_ask_at_once_get_their_own_answers(engine):
@@ -88,13 +119,15 @@ def test_the_table_has_it_for_float32_on_a_cpu_alone():
 
 
 def test_other_weights_and_other_engines_stay_with_torch(vision_language):
-    assert isinstance(load_prefix_engine(context(*TABLE), vision_language), OpenVinoPrefix)
+    loaded = load_language_engines(context(*TABLE), vision_language)
+    assert isinstance(loaded.prefix, OpenVinoPrefix)
+    assert isinstance(loaded.tail, OpenVinoTail)
     for other in (
         context(CpuEngine.TORCH),
         context(CpuEngine.ONNXRUNTIME),
         context(*TABLE, weights=LanguageModelWeights.BF16),
     ):
-        assert load_prefix_engine(other, vision_language) is None
+        assert load_language_engines(other, vision_language) == LanguageEngines()
 
 
 def test_without_openvino_torch_is_taken_if_it_may_be_and_the_log_says_why(
@@ -102,8 +135,8 @@ def test_without_openvino_torch_is_taken_if_it_may_be_and_the_log_says_why(
 ):
     monkeypatch.setitem(sys.modules, "openvino", None)
     with caplog.at_level(logging.WARNING):
-        assert load_prefix_engine(context(*TABLE), vision_language) is None
+        assert load_language_engines(context(*TABLE), vision_language) == LanguageEngines()
     (line,) = caplog.messages
     assert line.startswith("llava_med runs by torch: wanted the engine openvino")
     with pytest.raises(EngineError, match="not installed"):
-        load_prefix_engine(context(CpuEngine.OPENVINO), vision_language)
+        load_language_engines(context(CpuEngine.OPENVINO), vision_language)

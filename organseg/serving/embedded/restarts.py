@@ -1,0 +1,33 @@
+"""How often a server that ends by itself is started again, before that is left to a person."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from organseg.errors import ServerStartError
+
+DEFAULT_RESTARTS = 3
+RESTARTS_WITHIN_S = 600.0
+"""Starts further back than this, in seconds, do not count."""
+
+
+class Restarts:
+    """So many starts within ten minutes; raises `ServerStartError` for fewer than none.
+
+    A server that ends once a day goes on for ever; one that ends whenever it is asked does not.
+    """
+
+    def __init__(self, most: int = DEFAULT_RESTARTS) -> None:
+        if most < 0:
+            raise ServerStartError(f"wanted no restarts or some, got {most}: change --restarts")
+        self._most = most
+        self._begun_s: deque[float] = deque()
+
+    def take(self, now_s: float) -> bool:
+        """Whether it may be started again at this time, in seconds; if so, that counts as one."""
+        while self._begun_s and now_s - self._begun_s[0] > RESTARTS_WITHIN_S:
+            self._begun_s.popleft()
+        if len(self._begun_s) >= self._most:
+            return False
+        self._begun_s.append(now_s)
+        return True
