@@ -9,7 +9,7 @@ RELEASE ?= build/releases/$(PRESET)
 OUT    ?= build/training
 # A server that `make bench` asks instead of a release, HOST:PORT of its gRPC.
 URL    ?=
-BENCH_OUT ?= build/benchmarks/$(if $(URL),url,$(PRESET))
+BENCH_OUT ?= build/benchmarks/$(if $(URL),$(subst :,-,$(URL)),$(PRESET))
 ARGS   ?=
 # Side by side; each takes about 4 GB, servers and all.
 TEST_PROCESSES ?= 2

@@ -111,6 +111,8 @@ def run_parts(run: Run, parts: Sequence[Part], say: Say) -> Iterator[Result]:
 
     Raises `ImageError` where an image of `run.inputs` cannot be read.
     """
+    if run.release is not None and _is_modified():
+        say("The code has uncommitted changes: nothing of an earlier run is kept.\n")
     for place, part in enumerate(parts):
         left = sum(run.seconds(one) for one in parts[place:])
         say(
@@ -180,9 +182,9 @@ def _input_arguments(inputs: WorkloadSpec) -> tuple[str, ...]:
 
 def _mark(run: Run, part: Part) -> dict[str, Any] | None:
     """What must be the same for a record to be kept; None where none is kept."""
-    commit = describe_commit(REPO_ROOT)
-    if run.release is None or (commit and commit["modified"]):
+    if run.release is None or _is_modified():
         return None
+    commit = describe_commit(REPO_ROOT)
     return {
         "commit": commit and commit["id"],
         "release": _digest((run.release / MANIFEST_NAME).read_bytes()),
@@ -190,6 +192,11 @@ def _mark(run: Run, part: Part) -> dict[str, Any] | None:
         "command": _digest(json.dumps(run.command(part)[len(run.program) :]).encode()),
         "images": [_digest(read_image(Path(image))) for image in run.inputs.images],
     }
+
+
+def _is_modified() -> bool:
+    commit = describe_commit(REPO_ROOT)
+    return commit is not None and bool(commit["modified"])
 
 
 def _digest(content: bytes) -> str:

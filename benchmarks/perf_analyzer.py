@@ -8,6 +8,7 @@ of the operating system.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
@@ -92,7 +93,13 @@ def ensure_perf_analyzer(folder: Path = DEFAULT_FOLDER) -> Path:
     if program.is_file():
         return program
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f"{folder.name}-", dir=folder.parent) as temporary:
+    with (
+        # Who comes second waits, and finds it there.
+        _locked(folder.with_name(f".{folder.name}.lock")),
+        tempfile.TemporaryDirectory(prefix=f"{folder.name}-", dir=folder.parent) as temporary,
+    ):
+        if program.is_file():
+            return program
         fetched = Path(temporary, "wheel")
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--retries=2"]
         done = subprocess.run(
@@ -109,6 +116,14 @@ def ensure_perf_analyzer(folder: Path = DEFAULT_FOLDER) -> Path:
         shutil.rmtree(folder, ignore_errors=True)
         fetched.rename(folder)
     return program
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Held by one process at a time; the system lets go of it where that ends."""
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -78,8 +79,17 @@ def serving(
             yield Served(address, known_here, server.process_group, server.metrics_url)
         finally:
             # Who asked it has only found nobody there, a moment before all its processes are gone.
-            if server.wait(_LAST_BREATH_S) is not None:
+            if server.wait(0.0 if _listens(address) else _LAST_BREATH_S) is not None:
                 print(f"The server ended by itself: {server.explain_end()}", file=sys.stderr)
+
+
+def _listens(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host, int(port)), timeout=_LAST_BREATH_S):
+            return True
+    except OSError:
+        return False
 
 
 def preset_of(address: str, options: ConnectionOptions | None = None) -> str:

@@ -27,6 +27,7 @@ ENLISTED, GO, SAMPLES, HALT, DRAINED = "enlisted", "go", "samples", "halt", "dra
 
 _REPORT_S = 0.2
 _PAUSE_AFTER_REJECTION_S = 0.1
+_PAUSE_AT_THE_END_S = 1.0
 
 
 class Crew:
@@ -66,7 +67,7 @@ class Crew:
         except OrganSegError as error:
             self._runner.send_message(ENLISTED, {"error": str(error)})
             raise StopUser from None
-        asker = Asker(target, self._source.stream(number))
+        asker = Asker(target, self._source.stream(number), self.plan.requests_per_user)
         self._runner.send_message(ENLISTED, {"error": ""})
         self._go.wait()
         if self.plan.rate_per_s is not None:
@@ -104,15 +105,26 @@ class Crew:
 
 
 class Asker:
-    """One user: asks its next question, and says how long to wait for the one after."""
+    """One user: asks its next question, and says how long to wait for the one after.
 
-    def __init__(self, target: Target, stream: Iterator[NextQuestion]) -> None:
+    `share` is how often it asks; for as long as it is let, if None.
+    """
+
+    def __init__(
+        self, target: Target, stream: Iterator[NextQuestion], share: int | None = None
+    ) -> None:
         self.schedule: Schedule | None = None
+        self._left = share
         self._target = target
         self._stream = stream
         # Made before any clock starts, each time.
         self._next = next(stream)
         self._was_rejected = False
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it has had its share."""
+        return self._left == 0
 
     @property
     def is_early(self) -> bool:
@@ -121,6 +133,8 @@ class Asker:
 
     def ask(self) -> tuple[Sample, Exception | None]:
         """Asks; what came of it."""
+        if self._left is not None:
+            self._left -= 1
         started_s = time.perf_counter()
         begun_s = started_s if self.schedule is None else self.schedule.take()
         failure: Exception | None = None
@@ -140,6 +154,8 @@ class Asker:
         """How long to wait before the next request."""
         if self.schedule is not None:
             return self.schedule.wait_s(time.perf_counter())
+        if self.is_done:
+            return _PAUSE_AT_THE_END_S
         # Who is turned away comes back at once otherwise, and the load is of its refusals.
         return _PAUSE_AFTER_REJECTION_S if self._was_rejected else 0.0
 
@@ -171,7 +187,7 @@ class LoadUser(User):
     def ask(self) -> None:
         """One request, and one event of locust's for it."""
         # Locust runs a task before it waits the first time.
-        if self.asker.is_early:
+        if self.asker.is_early or self.asker.is_done:
             return
         sample, failure = self.asker.ask()
         self.environment.events.request.fire(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -68,6 +69,17 @@ class LoadPlan:
                 "wanted a rate for an open loop and none for a closed one, got another: "
                 "give or leave out rate_per_s"
             )
+
+    @property
+    def requests_per_user(self) -> int | None:
+        """How often each user asks; None for as long as the window lasts.
+
+        Where none of the requests goes ahead of a window of so many, users share them, and none is
+        under way when it ends: those of slow models would take as long again.
+        """
+        if self.requests is None or self.warm_up or self.loop is Loop.OPEN:
+            return None
+        return math.ceil(self.requests / self.users)
 
     def numbered(self) -> LoadPlan:
         """The same with a random number for its first distinct image, unless it has one."""

@@ -144,7 +144,8 @@ def run(options: argparse.Namespace) -> int:
             measured = compare(
                 field, items, options.users, options.turns, length, workload, told, keep
             )
-    print(comparison_tables(measured, goals(measured), settings, options.users))
+    by_clock = options.requests is None
+    print(comparison_tables(measured, goals(measured), settings, options.users, by_clock=by_clock))
     return 1 if any(window.failed for window in measured.windows) else 0
 
 

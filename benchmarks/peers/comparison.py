@@ -54,16 +54,16 @@ class Length:
     def plan(self, item: Item, users: int, workload: WorkloadSpec) -> LoadPlan:
         """The window of an item; `users` are those of the windows that targets are compared in.
 
-        By requests: one user gets half as many, a crowd as many as it needs, and none goes ahead,
-        since users who ask all at once keep a server busy from the first moment. By the clock a
-        crowd gets longer, so that each of its users is answered as often.
+        By requests: one user gets half as many, a crowd one each at least. All are in the window,
+        from the first that is sent to the last that is answered. By the clock a crowd gets longer,
+        so that each of its users is answered as often.
         """
         seconds, requests = self.seconds, self.requests
         if seconds is not None:
             seconds *= max(1.0, item.users / users)
         if requests is not None:
             share = requests if item.users >= users else requests // 2
-            requests = max(LEAST_PER_USER * item.users, share)
+            requests = max(item.users, share)
         return LoadPlan(
             mix=item.mix,
             users=item.users,
@@ -174,27 +174,30 @@ def compare(
 def estimate_s(
     field: Field, items: Sequence[Item], users: int, length: Length, workload: WorkloadSpec
 ) -> float:
-    """About how many seconds a turn takes.
+    """About how many seconds a turn takes, by one request that every target answers.
 
-    Two requests are answered for it by the graphs in process, else by Organ-Seg; every target is
-    taken to need as long for each, since users that ask at once share the same cores.
+    That wakes the targets, too, one worker of each.
     """
-    probe = LoadPlan(mix=Mix.DISTINCT, requests=2, warm_up=1, workload=workload)
-    if field.path is not None:
-        each_s = max(field.path.path(probe)["seconds"])
-    else:
-        window = field.contenders[ORGAN_SEG].window(probe, lambda _: None)
-        each_s = window.seconds / max(1, window.answered)
+    each_s: dict[str, float] = {}
+    for target, mix in {item.target: item.mix for item in items if item.target != PATH}.items():
+        probe = LoadPlan(mix=mix, requests=1, warm_up=0, workload=workload)
+        each_s[target] = field.contenders[target].window(probe, lambda _: None).seconds
+    each_s[PATH] = each_s[ORGAN_SEG]
     total_s = 0.0
     for item in items:
         plan = length.plan(item, users, workload)
-        before_and_after = (plan.warm_up + 1) * item.users * each_s
-        total_s += (plan.seconds or (plan.requests or 0) * each_s) + before_and_after + _START_S
+        if plan.requests is not None:
+            window_s = plan.requests * each_s[item.target]
+        else:
+            # Of each user some go ahead, and one is under way at the end.
+            around_s = (plan.warm_up + 1) * item.users * each_s[item.target]
+            window_s = (plan.seconds or 0.0) + around_s
+        total_s += window_s + _START_S
     return total_s
 
 
 def is_short(window: Window) -> bool:
-    """Whether a window held too few requests to mean much."""
+    """Whether a window by the clock held too few requests to mean much."""
     return window.answered < LEAST_PER_USER * window.users
 
 
@@ -215,6 +218,8 @@ def tune(
             told(f"{peer.value}: {settings}")
             with PeerProcess(PeerOrder(peer, release, checkpoint, settings)) as process:
                 plan = length.plan(Item(peer.value, users), users, workload)
+                # Just started: a first request of each user wakes it.
+                plan = replace(plan, warm_up=max(1, plan.warm_up))
                 window = contender_of(process).window(plan, lambda _: None)
             trials.append(Trial(peer, settings, window.per_second, window.failed))
     return trials

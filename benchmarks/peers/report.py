@@ -42,9 +42,18 @@ def comparison_record(
 
 
 def comparison_tables(
-    measured: Measured, goals: Sequence[Goal], settings: Mapping[Peer, PeerSettings], users: int
+    measured: Measured,
+    goals: Sequence[Goal],
+    settings: Mapping[Peer, PeerSettings],
+    users: int,
+    *,
+    by_clock: bool,
 ) -> str:
-    """Markdown: medians of the turns with their spread, the settings, and the goals."""
+    """Markdown: medians of the turns with their spread, the settings, and the goals.
+
+    `users` are those of the windows that targets are compared in; `by_clock` says whether windows
+    end by the clock, so that their edges cut requests.
+    """
     groups: dict[tuple[str, int], list[Window]] = {}
     for window in measured.windows:
         groups.setdefault((window.target, window.users), []).append(window)
@@ -59,7 +68,7 @@ def comparison_tables(
         path = median(each["critical_path_ms"] for each in measured.paths)
         lines += ["", f"In-process critical path: {path:.1f} ms."]
     lines += ["", *(f"- {peer.value}: {chosen}" for peer, chosen in settings.items()), ""]
-    if any(is_short(window) for window in measured.windows):
+    if by_clock and any(is_short(window) for window in measured.windows):
         lines += ["**Some windows held fewer than 2 requests per user:** make them longer.", ""]
     lines += ["| measure | goal | value | reached |", "|---|--:|--:|:-:|"]
     lines += [_goal_row(goal) for goal in goals]

@@ -9,6 +9,7 @@ from benchmarks.report.blocks import Block, Table, Text
 from benchmarks.report.page import MISSED, REACHED
 from benchmarks.report.records import Kind, PresetRecords
 from benchmarks.report.wording import MISSING, named_peers, number, whole
+from organseg.contract import ImageFeatures
 
 _NOT_MEASURED = "not measured"
 
@@ -100,7 +101,8 @@ def _sent_again(records: PresetRecords) -> float | None:
     """Of the release that keeps what it computed; None where that was not asked."""
     record = records.latest(Kind.FOLLOW_UP)
     rows = record.document["rows"] if record else ()
-    return next((float(row["ratio"]) for row in rows if row["image_features"] == "reuse"), None)
+    kept = ImageFeatures.REUSE.value
+    return next((float(row["ratio"]) for row in rows if row["image_features"] == kept), None)
 
 
 def _memory(records: PresetRecords) -> MemoryGrowth | None:

@@ -111,7 +111,7 @@ _MEASURES: tuple[tuple[str, _Measure], ...] = (
     (f"p50 in ms, {load_of(Loop.CLOSED, _ALONE)}", _p50(_ALONE)),
     (f"p95 in ms, {load_of(Loop.CLOSED, _ALONE)}", _p95(_ALONE)),
     (f"p95 in ms, {load_of(Loop.CLOSED, _SEVERAL)}", _p95(_SEVERAL)),
-    ("the knee: p95 within 2 × that of one user", _knee),
+    ("the knee: the last step with a p95 of at most 2 × one user's and 10 % more answers", _knee),
     *((f"throughput at {USERS} users, distinct images, vs {peer_of(peer.value)}", _against(peer))
       for peer in (Peer.FASTAPI_GRAPHS, Peer.IN_PROCESS)),
 )  # fmt: skip
@@ -150,20 +150,17 @@ def _source(records: PresetRecords) -> str:
     newest = max(records.records, key=lambda record: str(record.run["made"]))
     turns = {window.turn for window in records.peer_windows()}
     compared = f", {counted(len(turns), 'turn')} with the peers" if turns else ""
-    others: dict[str, list[str]] = {}
+    others: dict[str, dict[str, None]] = {}
     for record in records.records:
         if _making(record) != _making(newest):
-            others.setdefault(_making(record), []).append(record.kind.value)
+            others.setdefault(_making(record), {})[record.kind.value] = None
     apart = "".join(f"; {', '.join(kinds)}: {making}" for making, kinds in others.items())
-    return (
-        f"- `{records.preset}`: {_making(newest)}; {newest.run['made']}; cores for server and "
-        f"clients together{compared}{apart}"
-    )
+    return f"- `{records.preset}`: {_making(newest)}, {newest.run['made']}{compared}{apart}"
 
 
 def _making(record: Record) -> str:
     machine = record.run["machine"]
     return (
-        f"{machine['cpu']}, {counted(machine['cores'], 'core')}, commit "
-        f"{commit(record.run['commit'])}"
+        f"{machine['cpu']}, {counted(machine['cores'], 'core')} for server and clients together, "
+        f"commit {commit(record.run['commit'])}"
     )

@@ -41,7 +41,7 @@ moves a box or an edge further (docs/decisions/0014-precision-in-the-graph.md)."
 _IMAGE_ENCODER = (CpuEngine.OPENVINO_BF16, CpuEngine.OPENVINO, CpuEngine.ONNXRUNTIME)
 _FLOAT32 = (CpuEngine.ONNXRUNTIME, CpuEngine.OPENVINO)
 _LANGUAGE_MODEL = (CpuEngine.OPENVINO, CpuEngine.TORCH)
-"""For weights in float32: what image and fixed text are computed by. Questions are torch's."""
+"""For weights in float32: what images, the fixed text and questions are computed by."""
 
 
 def engines_of(model: Model) -> tuple[CpuEngine, ...]:

@@ -89,4 +89,5 @@ def test_only_the_end_of_a_long_log_is_read(tmp_path: Path) -> None:
     log.write_bytes(b"x" * 1_000_000 + b"\n\0the end")
     assert read_tail(log).endswith("\nthe end")
     assert len(read_tail(log)) < 300_000
+    assert read_tail(log, log.stat().st_size - 4) == " end"
     assert read_tail(tmp_path / "missing") == ""

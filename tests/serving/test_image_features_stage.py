@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -156,6 +157,12 @@ def test_the_time_that_a_request_has_left_is_the_encoders_queue_to_hold():
         value(ask(2))
         assert 0 < encoder.timeouts[0] <= 90_000_000
         assert encoder.timeouts[1] == 0
+
+
+def test_on_a_cpu_the_cores_of_the_server_count_not_those_that_this_process_keeps_to(monkeypatch):
+    cores = {os.getppid(): {0, 3, 5}, 0: {3}, os.getpid(): {3}}
+    monkeypatch.setattr(os, "sched_getaffinity", cores.__getitem__)
+    assert image_features.waiting_on_a_cpu() == 5
 
 
 @pytest.mark.parametrize(("said", "limit"), [(1, 0), (0, 1), (1, 90_000_000)])

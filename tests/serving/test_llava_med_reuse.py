@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from constructed import PICTURES
-from organseg.contract import TINY, names
+from organseg.contract import TINY, CpuEngine, names
 from organseg.errors import QuestionError, SessionLostError
 from organseg.imaging.preprocess import prepare
 from organseg.networks.vision_language import VisionLanguage
@@ -78,6 +78,17 @@ def test_a_follow_up_needs_no_pixels_and_looks_at_no_image(reusing, monkeypatch)
     again = answers(reusing, [request(0, QUESTIONS[0], with_pixels=False)])[0]
     np.testing.assert_array_equal(whole[names.PATCH_STATES], again[names.PATCH_STATES])
     np.testing.assert_array_equal(whole[names.ANSWER_STATE], again[names.ANSWER_STATE])
+
+
+def test_by_openvino_neither_image_nor_question_is_torchs(release, direct, monkeypatch):
+    folder = release / "models" / "llava_med" / "1"
+    table = (CpuEngine.OPENVINO, CpuEngine.TORCH)
+    compiled = LlavaMedStage(
+        StageContext(TINY, folder, threads=1, kept_bytes=64 << 20, engines=table)
+    )
+    wanted = answers(direct, [request(0, QUESTIONS[1])])[0]
+    monkeypatch.setattr(VisionLanguage, "continued", None)
+    assert_same(answers(compiled, [request(0, QUESTIONS[1])])[0], wanted)
 
 
 def test_an_empty_question_makes_the_image_known(direct, reusing):

@@ -11,6 +11,7 @@ import pytest
 from tritonclient.grpc import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
+from benchmarks.statistics import StatisticsReader
 from constructed import BLANK_PICTURE, PICTURES, QUESTIONS, constructed_checkpoint, expected_organs
 from hostile.images import HOSTILE_IMAGES
 from organseg.contract import (
@@ -142,14 +143,16 @@ def assert_as_alone(
     )
 
 
-def test_on_a_cpu_every_stage_takes_requests_one_at_a_time(client, triton):
+def test_on_a_cpu_every_stage_takes_requests_one_at_a_time(client, server_address):
     stages = [model.name for model in models_of(TINY) if model.name != SESSIONS_NAME]
-    before = {stage: counts(triton, stage) for stage in stages}
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda _: client.segment(encode_sample(), "spleen"), range(4)))
+    with StatisticsReader(server_address) as reader:
+        before = reader.read_settled({})
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda _: client.segment(encode_sample(), "spleen"), range(4)))
+        after = reader.read_settled({stage: before[stage].requests + 4 for stage in stages})
     for stage in stages:
-        (answered, executed), (then, in_all) = before[stage], counts(triton, stage)
-        assert then - answered == in_all - executed > 0, stage
+        added = after[stage].since(before[stage])
+        assert added.requests == added.executions == 4, stage
 
 
 def test_sixteen_clients_at_once_each_get_the_answer_they_get_alone(server_address, alone):

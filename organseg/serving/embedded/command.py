@@ -90,7 +90,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         default=DEFAULT_RESTARTS,
         metavar="N",
         help="how often it is started again where it ends by itself, in any "
-        f"{RESTARTS_WITHIN_S / 60:g} minutes (default: %(default)s; 0 ends with it)",
+        f"{RESTARTS_WITHIN_S / 60:g} minutes of serving (default: %(default)s; 0 ends with it)",
     )
     parser.add_argument(
         "--log-level",
@@ -125,16 +125,20 @@ def serve(arguments: argparse.Namespace) -> int:
         manifest = _check(arguments.release)
         _say(f"Loading {describe_release(manifest)} …")
         models = arguments.release / MODELS_FOLDER
+        served_s = 0.0
         while True:
             with EmbeddedServer(models, options, probe=EnsembleProbe()) as server:
                 _say(_announce(server, manifest, options))
+                ready_s = time.monotonic()
                 server.wait()
+                served_s += time.monotonic() - ready_s
                 ended = f"the server ended by itself ({server.explain_end()})"
-            if not restarts.take(time.monotonic()):
+            if not restarts.take(served_s):
                 raise ServerFaultError(
                     f"{ended}: start it again, with --log-file to keep what it says"
                 )
-            _say(f"{ended[0].upper()}{ended[1:]}. Starting it again …")
+            kept = "" if options.log_file else " (--log-file keeps what it says)"
+            _say(f"{ended[0].upper()}{ended[1:]}. Starting it again{kept} …")
             # Clients know where it was.
             options = _at(server.endpoints, options)
     except KeyboardInterrupt:

@@ -26,12 +26,15 @@ _STATUS = re.compile(r"^(Internal|Invalid argument|Unknown|Unavailable|Not found
 _NOISE = re.compile(r"CUDA|CudaDriverHelper|NVML|DCGM|pinned|^\s*$|^[+|]|^I\d{4} ")
 
 
-def read_tail(log: Path) -> str:
-    """The end of a log, some hundred kilobytes at most; empty where there is none."""
+def read_tail(log: Path, begin: int = 0) -> str:
+    """The end of a log, some hundred kilobytes at most; empty where there is none.
+
+    What lies before the byte `begin` is another server's.
+    """
     try:
         with log.open("rb") as stream:
             stream.seek(0, 2)
-            stream.seek(max(0, stream.tell() - _TAIL_BYTES))
+            stream.seek(max(begin, stream.tell() - _TAIL_BYTES))
             return stream.read().decode(errors="replace").replace("\0", "")
     except OSError:
         return ""

@@ -73,6 +73,7 @@ class EmbeddedServer:
         self._name = ""
         self._folder: Path | None = None
         self._log_file: Path | None = None
+        self._log_begin = 0
 
     @property
     def grpc_address(self) -> str:
@@ -171,7 +172,8 @@ class EmbeddedServer:
         status = None if self._process is None else self._process.poll()
         if self._log_file and self._log_file.exists() and not self._log_file.is_file():
             return "its log, which went by above, says why"
-        return explain_failure(read_tail(self._log_file) if self._log_file else "", status)
+        log_text = read_tail(self._log_file, self._log_begin) if self._log_file else ""
+        return explain_failure(log_text, status)
 
     def _launch(self) -> None:
         check_platform()
@@ -203,6 +205,8 @@ class EmbeddedServer:
         }
         self._log_file = self._options.log_file or self._folder / "server.log"
         with _open_log(self._log_file) as log:
+            # A pipe has no place.
+            self._log_begin = log.tell() if log.seekable() else 0
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-S", supervisor.__file__, json.dumps(order)],
                 env=environment,

@@ -8,13 +8,14 @@ from organseg.errors import ServerStartError
 
 DEFAULT_RESTARTS = 3
 RESTARTS_WITHIN_S = 600.0
-"""Starts further back than this, in seconds, do not count."""
+"""Starts further back than this, in seconds of serving, do not count."""
 
 
 class Restarts:
-    """So many starts within ten minutes; raises `ServerStartError` for fewer than none.
+    """So many starts in ten minutes of serving; raises `ServerStartError` for fewer than none.
 
-    A server that ends once a day goes on for ever; one that ends whenever it is asked does not.
+    A server that ends once a day goes on for ever; one that ends whenever it is asked does not,
+    however long it takes to load.
     """
 
     def __init__(self, most: int = DEFAULT_RESTARTS) -> None:
@@ -23,11 +24,15 @@ class Restarts:
         self._most = most
         self._begun_s: deque[float] = deque()
 
-    def take(self, now_s: float) -> bool:
-        """Whether it may be started again at this time, in seconds; if so, that counts as one."""
-        while self._begun_s and now_s - self._begun_s[0] > RESTARTS_WITHIN_S:
+    def take(self, served_s: float) -> bool:
+        """Whether it may be started again; if so, that counts as one.
+
+        Args:
+            served_s: for how long it has served since the first start, all starts together.
+        """
+        while self._begun_s and served_s - self._begun_s[0] > RESTARTS_WITHIN_S:
             self._begun_s.popleft()
         if len(self._begun_s) >= self._most:
             return False
-        self._begun_s.append(now_s)
+        self._begun_s.append(served_s)
         return True

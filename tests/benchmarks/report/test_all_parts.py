@@ -281,7 +281,7 @@ def test_make_bench_asks_a_server_by_its_address_and_exports_nothing():
         timeout=60,
         check=True,
     )
-    wanted = "benchmarks all --url triton.example:8001 --out build/benchmarks/url"
+    wanted = "benchmarks all --url triton.example:8001 --out build/benchmarks/triton.example-8001"
     assert wanted in done.stdout
     assert "-m export" not in done.stdout
 

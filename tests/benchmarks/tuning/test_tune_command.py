@@ -41,7 +41,7 @@ class Sweep:
 def sweep(release: Path, serving_again: object, tmp_path_factory: pytest.TempPathFactory) -> Sweep:
     """The sweep once it has run; of its two servers one is the session's."""
     out = tmp_path_factory.mktemp("tune") / "deployment.json"
-    load = "--users 2 --seconds 0.3 --answers 4 --knobs cores --margin 900"
+    load = "--users 2 --seconds 2 --answers 12 --knobs cores --margin 900"
     arguments = f"tune --release {release} --out {out} {load}".split()
     found = Sweep(arguments, out, out.with_suffix(".record.json"))
     with pytest.MonkeyPatch.context() as patch:
