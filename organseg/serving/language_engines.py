@@ -1,8 +1,8 @@
 """What computes images and questions in `llava_med` on a CPU: OpenVINO, or torch.
 
-Compiled, the sums of an image take three quarters of torch's time, and those of a question, a few
-tokens, less than half: most of torch's goes to calling it. Both graphs are made of the loaded
-module itself when the stage starts: no second network, no file in the release.
+Compiled, both take two thirds to three quarters of torch's time
+(docs/decisions/0015-cpu-engines.md). The graphs are made of the loaded module itself when the stage
+starts: no second network, no file in the release.
 """
 
 from __future__ import annotations

@@ -88,6 +88,17 @@ def test_two_workers_share_the_users_of_one_window(make_peer: Callable[..., Peer
     assert len(set(images)) == len(images)
 
 
+def test_a_window_of_so_many_requests_with_none_ahead_sends_no_others(
+    make_peer: Callable[..., Peer],
+) -> None:
+    peer = make_peer()
+    window = run_window(
+        TargetSpec(TargetKind.HTTP, peer.address),
+        LoadPlan(Mix.DISTINCT, users=3, requests=6, warm_up=0, workload=SMALL),
+    )
+    assert window.answered == len(peer.bodies) == 6
+
+
 def test_an_open_loop_asks_at_its_rate_whatever_the_number_of_users(
     make_peer: Callable[..., Peer],
 ) -> None:
