@@ -95,7 +95,7 @@ def ensure_perf_analyzer(folder: Path = DEFAULT_FOLDER) -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with (
         # Who comes second waits, and finds it there.
-        _locked(folder.with_name(f".{folder.name}.lock")),
+        _locked(folder.parent),
         tempfile.TemporaryDirectory(prefix=f"{folder.name}-", dir=folder.parent) as temporary,
     ):
         if program.is_file():
@@ -119,11 +119,14 @@ def ensure_perf_analyzer(folder: Path = DEFAULT_FOLDER) -> Path:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Held by one process at a time; the system lets go of it where that ends."""
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+def _locked(folder: Path) -> Iterator[None]:
+    """A folder held by one process at a time; the system lets go of it where that ends."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(handle)
 
 
 @contextmanager
