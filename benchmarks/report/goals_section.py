@@ -20,9 +20,11 @@ def goals_blocks(records: PresetRecords) -> Iterator[Block]:
     if all(goal.value is None for goal in goals):
         return
     reached = sum(goal.reached is True for goal in goals)
+    measured = sum(goal.value is not None for goal in goals)
+    left = f" {len(goals) - measured} not measured." if measured < len(goals) else ""
     yield Text(
-        f"**{reached} of {len(goals)} reached.** Ratios are taken within a turn, in which every "
-        "target was measured; the value is the median of the turns."
+        f"**{reached} of {measured} reached.**{left} Ratios are taken within a turn, in which "
+        "every target was measured; the value is the median of the turns."
     )
     yield Table(
         "What must be reached, and what was",
