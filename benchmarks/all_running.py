@@ -111,7 +111,7 @@ def run_parts(run: Run, parts: Sequence[Part], say: Say) -> Iterator[Result]:
 
     Raises `ImageError` where an image of `run.inputs` cannot be read.
     """
-    if run.release is not None and _is_modified():
+    if run.release is not None and _is_modified(describe_commit(REPO_ROOT)):
         say("The code has uncommitted changes: nothing of an earlier run is kept.\n")
     for place, part in enumerate(parts):
         left = sum(run.seconds(one) for one in parts[place:])
@@ -182,9 +182,9 @@ def _input_arguments(inputs: WorkloadSpec) -> tuple[str, ...]:
 
 def _mark(run: Run, part: Part) -> dict[str, Any] | None:
     """What must be the same for a record to be kept; None where none is kept."""
-    if run.release is None or _is_modified():
-        return None
     commit = describe_commit(REPO_ROOT)
+    if run.release is None or _is_modified(commit):
+        return None
     return {
         "commit": commit and commit["id"],
         "release": _digest((run.release / MANIFEST_NAME).read_bytes()),
@@ -194,8 +194,7 @@ def _mark(run: Run, part: Part) -> dict[str, Any] | None:
     }
 
 
-def _is_modified() -> bool:
-    commit = describe_commit(REPO_ROOT)
+def _is_modified(commit: dict[str, Any] | None) -> bool:
     return commit is not None and bool(commit["modified"])
 
 

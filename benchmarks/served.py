@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from typing import Any
 
 from organseg.contract import ENSEMBLE_NAME
 from organseg.serving.embedded import EmbeddedServer, EnsembleProbe, ServerOptions
+from organseg.serving.embedded.readiness import is_open
 from organseg.serving.manifest import MODELS_FOLDER, verify_release
 from organseg_client import ConnectionOptions, GrpcTransport
 
@@ -79,17 +79,10 @@ def serving(
             yield Served(address, known_here, server.process_group, server.metrics_url)
         finally:
             # Who asked it has only found nobody there, a moment before all its processes are gone.
-            if server.wait(0.0 if _listens(address) else _LAST_BREATH_S) is not None:
+            if not is_open(server.endpoints.local_host, server.endpoints.grpc_port):
+                server.wait(_LAST_BREATH_S)
+            if not server.is_running:
                 print(f"The server ended by itself: {server.explain_end()}", file=sys.stderr)
-
-
-def _listens(address: str) -> bool:
-    host, _, port = address.rpartition(":")
-    try:
-        with socket.create_connection((host, int(port)), timeout=_LAST_BREATH_S):
-            return True
-    except OSError:
-        return False
 
 
 def preset_of(address: str, options: ConnectionOptions | None = None) -> str:

@@ -1,9 +1,10 @@
 """Conducts one window in the load process: lets the users go, marks its edges, drains, reports.
 
 The edges are told as they happen, so that whoever started this process can look at the server at
-these moments. Users are busy before the first edge, unless none of their requests goes ahead
-(`warm_up` 0), and after the second: what ends in between counts, and a window measures a steady
-state. Imported by the load process alone.
+these moments. Users are busy before the first edge and after the second: what ends in between
+counts, and a window measures a steady state. Where users share the requests of a window
+(`LoadPlan.requests_per_user`), they are idle on both sides, and no edge cuts one. Imported by the
+load process alone.
 """
 
 from __future__ import annotations

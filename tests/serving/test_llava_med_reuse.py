@@ -22,9 +22,10 @@ AN_IMAGE_BYTES = 2 << 20
 """A little more than one takes."""
 
 
-def stage(release: Path, kept_bytes: int) -> LlavaMedStage:
+def stage(release: Path, kept_bytes: int, *engines: CpuEngine) -> LlavaMedStage:
     folder = release / "models" / "llava_med" / "1"
-    return LlavaMedStage(StageContext(TINY, folder, threads=1, kept_bytes=kept_bytes))
+    context = StageContext(TINY, folder, threads=1, kept_bytes=kept_bytes, engines=engines)
+    return LlavaMedStage(context)
 
 
 @pytest.fixture(scope="module")
@@ -81,11 +82,7 @@ def test_a_follow_up_needs_no_pixels_and_looks_at_no_image(reusing, monkeypatch)
 
 
 def test_by_openvino_neither_image_nor_question_is_torchs(release, direct, monkeypatch):
-    folder = release / "models" / "llava_med" / "1"
-    table = (CpuEngine.OPENVINO, CpuEngine.TORCH)
-    compiled = LlavaMedStage(
-        StageContext(TINY, folder, threads=1, kept_bytes=64 << 20, engines=table)
-    )
+    compiled = stage(release, 64 << 20, CpuEngine.OPENVINO, CpuEngine.TORCH)
     wanted = answers(direct, [request(0, QUESTIONS[1])])[0]
     monkeypatch.setattr(VisionLanguage, "continued", None)
     assert_same(answers(compiled, [request(0, QUESTIONS[1])])[0], wanted)

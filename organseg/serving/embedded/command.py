@@ -132,13 +132,14 @@ def serve(arguments: argparse.Namespace) -> int:
                 ready_s = time.monotonic()
                 server.wait()
                 served_s += time.monotonic() - ready_s
-                ended = f"the server ended by itself ({server.explain_end()})"
+                reason = server.explain_end()
             if not restarts.take(served_s):
                 raise ServerFaultError(
-                    f"{ended}: start it again, with --log-file to keep what it says"
+                    f"the server ended by itself ({reason}): "
+                    "start it again, with --log-file to keep what it says"
                 )
             kept = "" if options.log_file else " (--log-file keeps what it says)"
-            _say(f"{ended[0].upper()}{ended[1:]}. Starting it again{kept} …")
+            _say(f"The server ended by itself ({reason}). Starting it again{kept} …")
             # Clients know where it was.
             options = _at(server.endpoints, options)
     except KeyboardInterrupt:

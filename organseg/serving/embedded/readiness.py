@@ -42,7 +42,7 @@ def wait_until_ready(
     """
     address = f"{host}:{port}"
     # gRPC waits a second or more after a refused connection; a plain socket does not.
-    _repeat(lambda: _is_open(host, port), "the gRPC port is not open yet", deadline, pause)
+    _repeat(lambda: is_open(host, port), "the gRPC port is not open yet", deadline, pause)
     _repeat(lambda: _says_ready(address, name), "not all models are loaded", deadline, pause)
     if probe is not None:
         answers = probe
@@ -61,7 +61,8 @@ def _repeat(
         pause(_LOOK_EVERY_S)
 
 
-def _is_open(host: str, port: int) -> bool:
+def is_open(host: str, port: int) -> bool:
+    """Whether somebody listens there."""
     try:
         with socket.create_connection((host, port), timeout=_ANSWER_WITHIN_S):
             return True

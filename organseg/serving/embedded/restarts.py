@@ -18,7 +18,7 @@ class Restarts:
     however long it takes to load.
     """
 
-    def __init__(self, most: int = DEFAULT_RESTARTS) -> None:
+    def __init__(self, most: int) -> None:
         if most < 0:
             raise ServerStartError(f"wanted no restarts or some, got {most}: change --restarts")
         self._most = most
