@@ -75,7 +75,8 @@ system-packages: ## Install the Debian packages that some tests want (root; othe
 	@tests/system_packages.sh
 
 test: setup system-packages ## Run all tests that need no GPU
-	$(BIN)/python -m pytest -m 'not gpu' -n $(TEST_PROCESSES) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -m 'not gpu' -n $(TEST_PROCESSES) --dist loadfile \
+	    --max-worker-restart 0 $(ARGS)
 
 # Elsewhere warnings are errors. What libraries of GPUs warn of is different on each kind.
 test-gpu: gpu-present $(GPU_READY) ## Run the tests that need a GPU, on a machine that has one

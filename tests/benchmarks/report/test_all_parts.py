@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from dataclasses import replace
 from itertools import pairwise
@@ -20,7 +18,6 @@ from benchmarks.all_parts import PARTS, Part
 from benchmarks.all_running import Outcome, Run, run_parts
 from benchmarks.load.plan import WorkloadSpec
 from benchmarks.record import read_record
-from benchmarks.stopping import sigterm_unwinds
 from benchmarks.workload import REPO_ROOT, made_up_picture
 
 # A stand-in for `python -m benchmarks` that takes the same arguments. What it is told to do stands
@@ -158,22 +155,34 @@ def test_a_server_named_by_address_is_asked_anew_with_the_images_and_questions(r
     ]
 
 
-def test_being_told_to_stop_is_handed_on_to_the_part_that_runs(run):
-    log = run.folder / "logs" / "one.log"
-
-    def stop_once_it_runs():
+def test_being_told_to_stop_is_handed_on_to_the_part_that_runs(tmp_path):
+    out = tmp_path / "out"
+    # In a process of its own: the signal must not find the one that runs the tests.
+    driver = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from benchmarks.all_parts import Part\n"
+        "from benchmarks.all_running import Run, run_parts\n"
+        "from benchmarks.stopping import sigterm_unwinds\n"
+        "run = Run(None, 'tiny', Path(sys.argv[1]), url='triton.example:8001',\n"
+        "          program=(sys.executable, '-c', sys.argv[2]))\n"
+        "parts = [Part(each, 'words', 'endless', {'tiny': 100}, 2) for each in ('one', 'two')]\n"
+        "with sigterm_unwinds():\n"
+        "    list(run_parts(run, parts, print))\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", driver, str(out), PROGRAM], cwd=REPO_ROOT
+    ) as process:
+        log = out / "logs" / "one.log"
         deadline = time.monotonic() + 60
-        while not (log.is_file() and "ready" in log.read_text()) and time.monotonic() < deadline:
+        while not (log.is_file() and "ready" in log.read_text()):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
             time.sleep(0.01)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    watcher = threading.Thread(target=stop_once_it_runs)
-    watcher.start()
-    with sigterm_unwinds(), pytest.raises(SystemExit):
-        outcomes(run, [part("one", "endless"), part("two")])
-    watcher.join()
+        process.terminate()
+        assert process.wait(60) == 128 + signal.SIGTERM
     assert "its servers were stopped" in log.read_text()
-    assert not (run.folder / "two.json").exists()
+    assert not (out / "two.json").exists()
 
 
 def test_every_part_takes_the_arguments_that_it_is_given(run):
