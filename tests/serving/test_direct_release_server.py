@@ -25,7 +25,7 @@ from organseg_client import OrganSegClient
 
 pytestmark = pytest.mark.server
 
-PIXELS_THAT_MAY_DIFFER = 0.001
+PIXELS_THAT_MAY_DIFFER = 0.003
 """Of a mask: float32 sums in another order move a logit near zero over the threshold."""
 
 CASES = [(picture, question) for picture in PICTURES[:2] for question in QUESTIONS]

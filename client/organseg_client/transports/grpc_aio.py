@@ -36,8 +36,12 @@ class AsyncGrpcTransport:
     """A connection to one Triton server, as `GrpcTransport` takes its arguments.
 
     It is made outside a running loop too and connects on the first call; used on another loop
-    later, it connects anew. Many tasks may use one at once, streams beside other calls. A call
-    whose task is cancelled cancels its request on the wire.
+    later, it connects anew. Many tasks may use one at once, streams beside other calls.
+
+    A call whose task is cancelled is left to its end or its deadline, as a blocking one is, and its
+    answer is dropped: cancelling it on the wire stops no step that has begun, and servers before
+    Triton 24.12 come down of it (decision 21). A stream that is closed is cancelled, so that the
+    model stops.
     """
 
     def __init__(
@@ -58,6 +62,7 @@ class AsyncGrpcTransport:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._channel: Any = None
         self._service: Any = None
+        self._given_up: set[asyncio.Task[Any]] = set()
         self._is_closed = False
         # Without a loop that runs, what is left is given back by blocking calls.
         self._forget = weakref.finalize(self, release_regions, self._endpoint, self._regions, 0.0)
@@ -89,14 +94,16 @@ class AsyncGrpcTransport:
     async def close(self) -> None:
         """Ends the connection and every call on it; a second call does nothing.
 
-        Waits a few seconds at most for the server to let go of shared memory that a call which
-        was given up still uses.
+        Waits a few seconds at most for calls that were given up, and then for the server to let go
+        of shared memory that one of them still uses.
         """
         if self._is_closed:
             return
         self._is_closed = True
         self._forget.detach()
         if self._channel is not None and self._loop is asyncio.get_running_loop():
+            if self._given_up:
+                await asyncio.wait(self._given_up, timeout=PATIENCE_S)
             await self._channel.close()
         if self._regions.has_any():
             from grpc import aio
@@ -155,8 +162,10 @@ class AsyncGrpcTransport:
                     continue
                 try:
                     headers = (*self._endpoint.metadata, *step.metadata)
-                    answer = await getattr(service, step.method)(
-                        step.message, timeout=step.deadline_s, metadata=headers
+                    answer = await self._answer(
+                        getattr(service, step.method)(
+                            step.message, timeout=step.deadline_s, metadata=headers
+                        )
                     )
                 except grpc.RpcError as failure:
                     error = error_of_call(failure)
@@ -165,6 +174,27 @@ class AsyncGrpcTransport:
             return cast(T, end.value)
         finally:
             program.close()
+
+    async def _answer(self, call: Any) -> Any:
+        """A call's answer; where the current task is cancelled, the call goes on without it."""
+        running = asyncio.ensure_future(_to_end(call))
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            if not running.done():
+                self._given_up.add(running)
+                running.add_done_callback(self._forget_given_up)
+            raise
+
+    def _forget_given_up(self, running: asyncio.Task[Any]) -> None:
+        self._given_up.discard(running)
+        if not running.cancelled():
+            # Nobody waits for its error; looked at, it is not told as one that was lost.
+            running.exception()
+
+
+async def _to_end(call: Any) -> Any:
+    return await call
 
 
 class AsyncGrpcResponseStream:
