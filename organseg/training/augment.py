@@ -1,4 +1,4 @@
-"""Slices changed anew each time: place, aspect, grey curve, sharpness. Never mirrored.
+"""Slices changed anew each time: contrast, place, aspect, grey curve, sharpness. Never mirrored.
 
 A mirror image would swap the kidneys. Each axis is scaled on its own, because serving squeezes
 slices of any shape to a square.
@@ -14,7 +14,42 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from organseg.data.phantom import Tissue
 from organseg.training.options import AugmentOptions
+
+
+def recolour(
+    images: Tensor, tissues: Tensor, rng: np.random.Generator, options: AugmentOptions
+) -> Tensor:
+    """Images whose tissues are each a little darker or brighter than they were rendered.
+
+    A phantom is rendered once, so its liver is always as bright beside its spleen. What real
+    scans look like is hardly known; greys by lot carry over to them (Billot et al. 2023,
+    "SynthSeg"). Air stays, and so do images whose tissues are not known.
+
+    Args:
+        images: uint8 [B, H, W].
+        tissues: uint8 [B, H, W], `Tissue` values; 0 for air, or everywhere.
+        rng: all chance.
+        options: how much is changed, and how many images.
+
+    Returns:
+        uint8 [B, H, W], stretched where it was changed.
+    """
+    batch = len(images)
+    shifts = rng.normal(0.0, 255.0 * options.contrast, (batch, 256)).astype(np.float32)
+    shifts[:, Tissue.AIR] = 0.0
+    chosen = torch.from_numpy(rng.random(batch) < options.contrast_share)
+    chosen &= (tissues > 0).flatten(1).any(dim=1)
+    if not chosen.any():
+        return images
+    table = torch.from_numpy(shifts)[chosen]
+    shift = table.gather(1, tissues[chosen].flatten(1).long()).view(-1, 1, *images.shape[1:])
+    # Pixels at a border hold both tissues.
+    shift = functional.avg_pool2d(shift, 3, stride=1, padding=1, count_include_pad=False)
+    changed = images.clone()
+    changed[chosen] = _to_uint8(stretch(images[chosen].unsqueeze(1) + shift)[:, 0])
+    return changed
 
 
 def augment(

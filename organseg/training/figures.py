@@ -19,7 +19,7 @@ from organseg.training.sampling import SliceSampler
 from organseg.training.sentences import QuestionBank, asked_answers
 from organseg.training.targets import place_targets
 
-VALIDATION_QUESTIONS = 480
+VALIDATION_QUESTIONS = 2000
 """Questions held apart that are asked at each validation, at most."""
 
 

@@ -96,6 +96,11 @@ class AugmentOptions:
     """Largest natural logarithm of the gamma curve."""
     coarse_share: float = 0.4
     """Share of batches shown at a lower resolution, as small scans are."""
+    contrast: float = 0.1
+    """Standard deviation of each tissue's change of grey, as a share of all greys; phantoms alone
+    have tissues."""
+    contrast_share: float = 0.5
+    """Share of slices whose tissues are changed so."""
 
 
 @dataclass(frozen=True)
@@ -168,7 +173,7 @@ class VisionLanguageOptions:
     """Share of texts that have no label, only the text encoder's embedding."""
     answer_weight: float = 1.0
     """Weight of the 14 classes' cross-entropy."""
-    gap_weight: float = 0.3
+    gap_weight: float = 0.5
     """Weight of the gap to the nearest organ, by which several asked organs are told apart."""
     distill_weight: float = 2.0
     """Weight of the distance to the text encoder's embedding."""
@@ -214,7 +219,7 @@ class ExtractorsOptions:
     """Addition: the cells that the organs' queries claim."""
     several_weight: float = 1.0
     """Addition: questions for several organs, as a sum over the right answers."""
-    gap_weight: float = 0.3
+    gap_weight: float = 0.5
     """Addition: the gap to the nearest organ, by which several asked organs are told apart."""
     distill_weight: float = 0.5
     """Addition: distance to the text encoder's embedding."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from organseg.errors import DatasetError
 from organseg.organs import ORGANS
-from organseg.training.augment import augment
+from organseg.training.augment import augment, recolour
 from organseg.training.options import AugmentOptions
 from organseg.training.slices import SliceSet
 from organseg.training.targets import LEAST_PIXELS
@@ -59,6 +59,7 @@ class SliceSampler:
         images, labels = self.read(rows)
         tissues = torch.from_numpy(np.stack([self.slices.tissues[row] for row in rows]))
         levels = torch.from_numpy(self.slices.levels[rows].astype(np.float32))
+        images = recolour(images, tissues, rng, self.options)
         images, maps = augment(images, torch.stack([labels, tissues], dim=1), rng, self.options)
         return Drawn(images, maps[:, 0], maps[:, 1], levels)
 

@@ -35,14 +35,14 @@ VALIDATION_SHARE = 0.04
 _IN_SCOPE_SHARE = 0.78
 """Share of drawn questions that ask for an organ."""
 
-_SEVERAL_SHARE = 0.18
+_SEVERAL_SHARE = 0.25
 """Share of those that ask for more than one."""
 
 _EVEN_SHARE = 0.5
 """Share of questions whose kind is drawn first, all kinds equally often: few are of places and
 orders, and many of diseases, while people ask for all."""
 
-_GLOSSARY_SHARE = 0.3
+_GLOSSARY_SHARE = 0.2
 """Share of composed texts that hold terms of the glossary; the others hold names or clues."""
 
 _OPENINGS = ("Please:", "Hi,", "Hello!", "Ok,", "Quick question:", "Doctor,", "So,", "Question:")

@@ -10,7 +10,7 @@ import torch
 from training_toys import STILL, painted_slices, sampler
 
 from organseg.errors import DatasetError
-from organseg.training.augment import augment, resize_grey
+from organseg.training.augment import augment, recolour, resize_grey
 from organseg.training.options import AugmentOptions
 from organseg.training.sampling import SliceSampler
 from organseg.training.targets import place_targets
@@ -36,7 +36,7 @@ def test_slices_that_are_left_as_they_are_come_out_as_they_are():
 
 
 def test_image_and_labels_move_together_and_sides_are_kept():
-    options = AugmentOptions(gamma=0.0, coarse_share=0.0)
+    options = AugmentOptions(gamma=0.0, coarse_share=0.0, contrast_share=0.0)
     slices = SliceSampler(painted_slices(), options)
     for seed in range(10):
         images, labels, tissues, _ = slices.draw(2, np.random.default_rng(seed))
@@ -47,6 +47,36 @@ def test_image_and_labels_move_together_and_sides_are_kept():
         both = places.present[:, 0] & places.present[:, 2]
         liver, spleen = places.boxes[both, 0], places.boxes[both, 2]
         assert (liver[:, 0] < spleen[:, 0]).all()
+
+
+def test_each_tissue_gets_a_grey_of_its_own_and_air_keeps_its():
+    tissues = torch.zeros(2, 32, 32, dtype=torch.uint8)
+    tissues[:, 4:14, 4:28], tissues[:, 18:28, 4:28] = 5, 9
+    images = torch.where(tissues == 0, 20, torch.where(tissues == 5, 120, 230)).to(torch.uint8)
+    options = AugmentOptions(contrast=0.1, contrast_share=1.0)
+    changed = recolour(images, tissues, np.random.default_rng(1), options)
+    inside = {
+        value: (slice(None), slice(row, row + 4), slice(8, 24))
+        for value, row in {5: 7, 9: 21}.items()
+    }
+    for value, place in inside.items():
+        assert (changed[place].flatten(1).float().std(dim=1) == 0).all(), value
+    # Two images, two lots; all air is as bright as all other air.
+    steps = changed[inside[9]][:, 0, 0].float() - changed[inside[5]][:, 0, 0].float()
+    assert steps[0] != steps[1]
+    assert (changed[:, 0].float().std(dim=1) == 0).all()
+
+
+def test_a_share_of_slices_is_recoloured_and_unknown_tissues_change_nothing():
+    tissues = torch.ones(400, 4, 4, dtype=torch.uint8)
+    tissues[:, :2] = 2
+    images = torch.arange(16, dtype=torch.uint8).view(1, 4, 4).repeat(400, 1, 1)
+    options = AugmentOptions(contrast_share=0.25)
+    changed = recolour(images, tissues, np.random.default_rng(2), options)
+    share = (changed != images).flatten(1).any(dim=1).float().mean()
+    assert 0.15 < share < 0.35
+    unknown = torch.zeros_like(tissues)
+    assert torch.equal(recolour(images, unknown, np.random.default_rng(2), options), images)
 
 
 def test_a_constant_picture_stays_legal():

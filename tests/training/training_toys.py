@@ -55,7 +55,9 @@ TOY_ORIGINAL = replace(
 )
 """The same with what LLaVA-Med has: a CLIP tower, and a head of its own."""
 
-STILL = AugmentOptions(zoom=0.0, shift=0.0, turn_degrees=0.0, gamma=0.0, coarse_share=0.0)
+STILL = AugmentOptions(
+    zoom=0.0, shift=0.0, turn_degrees=0.0, gamma=0.0, coarse_share=0.0, contrast_share=0.0
+)
 """Slices shown as they are."""
 
 SIDE = 64
