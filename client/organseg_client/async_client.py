@@ -44,9 +44,8 @@ class AsyncOrganSegClient:
     ```
 
     One client belongs to one event loop; any number of its tasks may use it at once. Images are
-    read and encoded on other threads. What a task was cancelled in waiting for is sent no further;
-    a request that is under way by then goes on to its end or its deadline, and its answer is
-    dropped.
+    read and encoded on other threads. Where a task is cancelled, nothing more is sent for it; a
+    request that is under way goes on to its end or its deadline, and its answer is dropped.
     """
 
     def __init__(

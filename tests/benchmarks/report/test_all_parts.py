@@ -174,13 +174,16 @@ def test_being_told_to_stop_is_handed_on_to_the_part_that_runs(tmp_path):
         [sys.executable, "-c", driver, str(out), PROGRAM], cwd=REPO_ROOT
     ) as process:
         log = out / "logs" / "one.log"
-        deadline = time.monotonic() + 60
-        while not (log.is_file() and "ready" in log.read_text()):
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        process.terminate()
-        assert process.wait(60) == 128 + signal.SIGTERM
+        try:
+            deadline = time.monotonic() + 60
+            while not (log.is_file() and "ready" in log.read_text()):
+                assert process.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            process.terminate()
+            assert process.wait(60) == 128 + signal.SIGTERM
+        finally:
+            process.kill()
     assert "its servers were stopped" in log.read_text()
     assert not (out / "two.json").exists()
 
