@@ -239,7 +239,7 @@ class CalibrationOptions:
     """Validation slices looked at."""
     acceptance: float = 0.975
     """Share of organ questions that must not be rejected."""
-    presence_acceptance: float = 0.95
+    presence_acceptance: float = 0.975
     """Share of present organs that must be offered."""
 
 

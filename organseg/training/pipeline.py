@@ -45,7 +45,7 @@ from organseg.training.frozen import demand_unchanged, frozen_hashes, thaw
 from organseg.training.language_stage import LanguageStage, start_from_encoder
 from organseg.training.loop import Stage, train
 from organseg.training.options import Recipe
-from organseg.training.record import write_training_record
+from organseg.training.record import stage_options, write_training_record
 from organseg.training.sampling import SliceSampler
 from organseg.training.segmenter_stage import SegmenterStage
 from organseg.training.sentences import QuestionBank
@@ -179,8 +179,10 @@ class Pipeline:
             f"seed {loop.seed}"
         )
         # Whoever taught the language model on has taught it to talk, unless that was switched off.
-        taught = (self.out / VisionLanguageStage.name / BEST_FILE).is_file()
-        talks = checkpoint.card.talks or (taught and recipe.vision_language.explanation_weight > 0)
+        taught = stage_options(self.out, VisionLanguageStage.name)
+        talks = checkpoint.card.talks or (
+            taught.get("VisionLanguageOptions.explanation_weight", 0.0) > 0
+        )
         card = CheckpointCard(self.preset.name, True, encoder_sha256(), description, talks)
         trained = replace(checkpoint, card=card, organ_seg=checkpoint.organ_seg.eval())
         if PartialState().is_main_process:

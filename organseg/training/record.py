@@ -38,6 +38,15 @@ def write_sources(out: Path, sources: list[dict[str, Any]]) -> None:
     (out / SOURCES_FILE).write_text(text + "\n", encoding="utf-8")
 
 
+def stage_options(out: Path, stage: str) -> dict[str, Any]:
+    """The options that a stage was run with in a folder of stages; empty where it was not run."""
+    path = out / stage / STATE_FILE
+    if not path.is_file():
+        return {}
+    options: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)["wish"]
+    return options
+
+
 def write_training_record(out: Path, checkpoint: Path) -> None:
     """Writes `training.json` and `log/STAGE/*.csv` into a checkpoint's folder.
 

@@ -144,6 +144,21 @@ def test_stage_one_takes_a_stage_that_was_not_taught_anew_from_the_start(trained
         torch.testing.assert_close(learned[name], wanted, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("weight", [0.0, 0.2])
+def test_weights_talk_where_their_own_stage_was_taught_to(trained, tmp_path, weight):
+    (tmp_path / "slices").symlink_to(trained.out / "slices")
+    silent = build_checkpoint(TOY, seed=3)
+    silent = replace(silent, card=replace(silent.card, talks=False))
+    save_checkpoint(silent, tmp_path / "start")
+    taught = replace(RECIPE.vision_language, explanation_weight=weight)
+    recipe = replace(RECIPE, vision_language=taught)
+    toy_pipeline(tmp_path, recipe, start=tmp_path / "start").train_vision_language()
+    # Stage 1 is another command, which knows nothing of that option.
+    pipeline = toy_pipeline(tmp_path, start=tmp_path / "start")
+    pipeline.train_extractors()
+    assert load_checkpoint(pipeline.checkpoint_folder, TOY).card.talks == (weight > 0)
+
+
 def test_stage_one_trains_on_given_base_weights_and_by_the_plain_recipe(trained, tmp_path):
     save_checkpoint(build_checkpoint(TOY, seed=3), tmp_path / "base")
     (tmp_path / "slices").symlink_to(trained.out / "slices")
