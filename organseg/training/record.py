@@ -40,10 +40,7 @@ def write_sources(out: Path, sources: list[dict[str, Any]]) -> None:
 
 def stage_options(out: Path, stage: str) -> dict[str, Any]:
     """The options that a stage was run with in a folder of stages; empty where it was not run."""
-    path = out / stage / STATE_FILE
-    if not path.is_file():
-        return {}
-    options: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)["wish"]
+    options: dict[str, Any] = _read_state(out, stage).get("wish", {})
     return options
 
 
@@ -56,9 +53,9 @@ def write_training_record(out: Path, checkpoint: Path) -> None:
     """
     stages: dict[str, Any] = {}
     for stage in _STAGES:
-        if not (out / stage / STATE_FILE).is_file():
+        state = _read_state(out, stage)
+        if not state:
             continue
-        state = torch.load(out / stage / STATE_FILE, map_location="cpu", weights_only=True)
         stages[stage] = {
             "steps": state["step"],
             "minutes": round(state["seconds"] / 60.0, 1),
@@ -84,3 +81,11 @@ def write_training_record(out: Path, checkpoint: Path) -> None:
         record["sources"] = json.loads((out / SOURCES_FILE).read_text(encoding="utf-8"))
     text = json.dumps(record, indent=2)
     (checkpoint / RECORD_FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def _read_state(out: Path, stage: str) -> dict[str, Any]:
+    path = out / stage / STATE_FILE
+    if not path.is_file():
+        return {}
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return state

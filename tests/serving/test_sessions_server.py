@@ -48,7 +48,7 @@ EMBEDDINGS = 5
 """How many images `image_features` keeps; `llava_med` has room for all of these tests."""
 DEADLINE_S = 60
 QUESTION = "Outline the liver, please."
-PIXELS_THAT_MAY_DIFFER = 0.003
+PIXELS_THAT_MAY_DIFFER = 0.001
 """Of a mask, where questions are computed behind a kept prefix."""
 
 

@@ -111,19 +111,20 @@ async def _volume_events(
                 ),
             )
         )
-        step: asyncio.Future[dict[str, Any]] = work.get_loop().create_future()
         try:
             while not work.done():
                 step = asyncio.ensure_future(steps.get())
-                await asyncio.wait({work, step}, return_when=asyncio.FIRST_COMPLETED)
-                if step.done():
-                    yield step.result()
+                try:
+                    await asyncio.wait({work, step}, return_when=asyncio.FIRST_COMPLETED)
+                    if step.done():
+                        yield step.result()
+                finally:
+                    step.cancel()
             # Several slices may have ended at once, the last ones together with the work.
             while not steps.empty():
                 yield steps.get_nowait()
             result = await work
         finally:
-            step.cancel()
             work.cancel()
         answer = answer_about_volume(
             session.next_number(), asked.question, asked.slice_index, result
