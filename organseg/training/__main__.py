@@ -32,6 +32,8 @@ examples:
       the plain recipe of the paper on given base weights
   python -m organseg.training calibrate
       temperature and thresholds again, without training
+  python -m organseg.training average A/checkpoint B/checkpoint --out build/average
+      the mean of two trainings that went on from the same weights: mostly better than both
   python -m organseg.training slices --out runs/flare22 --dataset FLARE22 --size 512
   accelerate launch -m organseg.training extractors --out runs/flare22 --preset llava-med-7b \\
       --llava-med microsoft/llava-med-v1.5-mistral-7b --medsam medsam_vit_b.pth --accept-licence
@@ -47,6 +49,7 @@ _PARTS: dict[str, tuple[str, ...]] = {
     "extractors": ("extractors", "extractors_loop", "augment"),
     "calibrate": ("calibration",),
     "assess": (),
+    "average": (),
 }
 """The fields of `Recipe` that each stage is told."""
 
@@ -65,9 +68,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> None:
     # Late, so that --help answers at once.
     from organseg.training.assess import assess, write_figures
+    from organseg.training.averaging import write_average
     from organseg.training.pipeline import Pipeline
 
     preset, recipe = preset_by_name(options.preset), _recipe(options)
+    if options.stage == "average":
+        write_average(options.checkpoints, preset, options.out / "checkpoint")
+        return
     start = getattr(options, "start", None)
     pipeline = Pipeline(options.out, preset, recipe, base=_base(options), start=start)
     if options.stage == "assess":
@@ -107,6 +114,14 @@ def _parser() -> argparse.ArgumentParser:
             )
             command.add_argument(
                 "--slices", type=int, default=240, help="validation slices looked at (default 240)"
+            )
+        if name == "average":
+            command.add_argument(
+                "checkpoints",
+                type=Path,
+                nargs="+",
+                metavar="CHECKPOINT",
+                help="folder of a checkpoint; one that is named twice weighs twice",
             )
         for part in parts:
             add_options(command, getattr(recipe, part))
@@ -192,6 +207,7 @@ _HELP = {
     "extractors": "stage 1: the paper; writes the checkpoint",
     "calibrate": "choose temperature and thresholds, without training",
     "assess": "print the checkpoint's figures on validation data",
+    "average": "write the mean of several checkpoints' weights, to go on from or to calibrate",
     "all": "every stage in order",
 }
 

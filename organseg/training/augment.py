@@ -1,4 +1,4 @@
-"""Slices changed anew each time: contrast, place, aspect, grey curve, sharpness. Never mirrored.
+"""Slices changed anew each time: contrast, shape, sharpness, shading, noise. Never mirrored.
 
 A mirror image would swap the kidneys. Each axis is scaled on its own, because serving squeezes
 slices of any shape to a square.
@@ -16,6 +16,12 @@ from torch.nn import functional
 
 from organseg.data.phantom import Tissue
 from organseg.training.options import AugmentOptions
+
+_WARP_KNOTS = 6
+"""Knots of a displacement along each axis: bends about as large as an organ."""
+
+_SHADING_KNOTS = 4
+"""Knots of a field of brightness along each axis, as wide as a coil's sensitivity."""
 
 
 def recolour(
@@ -70,6 +76,9 @@ def augment(
     grid = functional.affine_grid(
         _transforms(batch, rng, options), [batch, 1, height, width], align_corners=False
     )
+    # The grid's coordinates run from -1 to 1: two for the whole image.
+    bend = _smooth_fields((batch, 2, height, width), rng, 2.0 * options.warp, _WARP_KNOTS)
+    grid = grid + bend.movedim(1, -1)
     grey = functional.grid_sample(
         images.unsqueeze(1).float(), grid, mode="bilinear", align_corners=False
     )
@@ -81,6 +90,11 @@ def augment(
     shape = (batch, 1, 1, 1)
     exponents = np.exp(rng.uniform(-options.gamma, options.gamma, shape)).astype(np.float32)
     grey = stretch(grey.clamp(0.0, 255.0)).pow(torch.from_numpy(exponents))
+    grey = grey * _smooth_fields(tuple(grey.shape), rng, options.shading, _SHADING_KNOTS).exp()
+    # Where there is nothing, there is no noise either.
+    brightest = grey.amax(dim=(-2, -1), keepdim=True)
+    grey = grey + brightest * _noise(tuple(grey.shape), rng, options.grain)
+    grey = stretch(255.0 * grey.clamp(min=0.0))
     return _to_uint8(grey[:, 0]), moved.to(torch.uint8)
 
 
@@ -102,6 +116,30 @@ def resize_grey(images: Tensor, side: int) -> Tensor:
 
 def _to_uint8(grey: Tensor) -> Tensor:
     return (grey * 255.0).round().clamp(0, 255).to(torch.uint8)
+
+
+def _smooth_fields(
+    shape: tuple[int, ...], rng: np.random.Generator, largest: float, knots: int
+) -> Tensor:
+    """Float32 [B, C, H, W]: normal values at a few knots and smooth between them.
+
+    Their standard deviation is up to `largest`, of each image its own.
+    """
+    batch, channels, height, width = shape
+    deviations = rng.uniform(0.0, largest, (batch, 1, 1, 1))
+    values = deviations * rng.standard_normal((batch, channels, knots, knots))
+    return functional.interpolate(
+        torch.from_numpy(values.astype(np.float32)),
+        size=(height, width),
+        mode="bicubic",
+        align_corners=True,
+    )
+
+
+def _noise(shape: tuple[int, ...], rng: np.random.Generator, largest: float) -> Tensor:
+    """Float32 [B, 1, H, W]: normal noise of a standard deviation up to `largest`."""
+    deviations = rng.uniform(0.0, largest, (shape[0], 1, 1, 1)).astype(np.float32)
+    return torch.from_numpy(deviations * rng.standard_normal(shape, dtype=np.float32))
 
 
 def _transforms(batch: int, rng: np.random.Generator, options: AugmentOptions) -> Tensor:

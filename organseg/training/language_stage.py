@@ -77,7 +77,9 @@ class LanguageStage(Stage):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """What is asked for, the text encoder's embedding, and the words of explanations."""
-        states, _ = ask_together(self.vision_language, None, batch["texts"])
+        states, _ = ask_together(
+            self.vision_language, None, batch["texts"], word_dropout=self.options.word_dropout
+        )
         labelled = batch["asked"].any(dim=-1)
         states = states.flatten(0, 1)
         similarity = question_similarity(self.extractors, states[labelled])

@@ -101,6 +101,12 @@ class AugmentOptions:
     have tissues."""
     contrast_share: float = 0.5
     """Share of slices whose tissues are changed so."""
+    warp: float = 0.025
+    """Largest standard deviation of a smooth displacement, as a share of the image."""
+    shading: float = 0.2
+    """Largest standard deviation of the natural logarithm of a smooth field of brightness."""
+    grain: float = 0.04
+    """Largest standard deviation of noise, as a share of all greys."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +149,8 @@ class LanguageOptions:
     """Share of texts that are a template filled with terms, names or clues."""
     distilled: float = 0.12
     """Share of texts that have no label, only the text encoder's embedding."""
+    word_dropout: float = 0.05
+    """Share of the words that are hidden in texts without an image, so that none is relied on."""
     answer_weight: float = 1.0
     """Weight of the 14 classes' cross-entropy."""
     distill_weight: float = 2.0
@@ -171,6 +179,8 @@ class VisionLanguageOptions:
     """Share of texts that are a template filled with terms, names or clues."""
     distilled: float = 0.12
     """Share of texts that have no label, only the text encoder's embedding."""
+    word_dropout: float = 0.05
+    """Share of the words that are hidden in texts without an image, so that none is relied on."""
     answer_weight: float = 1.0
     """Weight of the 14 classes' cross-entropy."""
     gap_weight: float = 0.5

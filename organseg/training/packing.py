@@ -10,13 +10,18 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from organseg.networks.prompt import PromptBuilder
 from organseg.networks.vision_language import VisionLanguage
 
 
 def ask_together(
-    model: VisionLanguage, features: Tensor | None, questions: Sequence[Sequence[str]]
+    model: VisionLanguage,
+    features: Tensor | None,
+    questions: Sequence[Sequence[str]],
+    *,
+    word_dropout: float = 0.0,
 ) -> tuple[Tensor, Tensor | None]:
     """The states of several questions about each image.
 
@@ -25,6 +30,8 @@ def ask_together(
         features: float [B, P, D], the images' `image_features`; without, the prompt has no image
             tokens.
         questions: n questions for each of B rows, the same n.
+        word_dropout: share of the tokens that are hidden from a model in training, image tokens
+            too.
 
     Returns:
         answer states float [B, n, D]; patch states float [B, P, D], or None without images.
@@ -40,8 +47,11 @@ def ask_together(
     seen |= torch.eye(len(order), dtype=torch.bool)
     # What is added to the attention's logits, which every implementation of attention takes.
     hidden_from = torch.zeros(seen.shape).masked_fill(~seen, torch.finfo(torch.float32).min)
+    embedded = embed_prompt(model, tokens.to(device), features, start)
+    if word_dropout:
+        embedded = functional.dropout1d(embedded, word_dropout, model.training)
     hidden = model.language_model(
-        inputs_embeds=embed_prompt(model, tokens.to(device), features, start),
+        inputs_embeds=embedded,
         attention_mask=hidden_from.unsqueeze(1).to(device),
         position_ids=positions.to(device),
         use_cache=False,

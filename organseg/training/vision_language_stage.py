@@ -121,7 +121,9 @@ class VisionLanguageStage(Stage):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Places, answers, explanations, and what the teachers read from the states."""
-        alone, _ = ask_together(self.vision_language, None, batch["alone"])
+        alone, _ = ask_together(
+            self.vision_language, None, batch["alone"], word_dropout=self.options.word_dropout
+        )
         alone = alone.flatten(0, 1)
         # All at once: the tower's normalisation is over the batch.
         features = self.vision_language.image_features(batch["pixels"])

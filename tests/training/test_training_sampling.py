@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from training_toys import STILL, painted_slices, sampler
+from training_toys import SIDE, STILL, painted_slices, sampler
 
 from organseg.errors import DatasetError
 from organseg.training.augment import augment, recolour, resize_grey
@@ -36,7 +36,9 @@ def test_slices_that_are_left_as_they_are_come_out_as_they_are():
 
 
 def test_image_and_labels_move_together_and_sides_are_kept():
-    options = AugmentOptions(gamma=0.0, coarse_share=0.0, contrast_share=0.0)
+    options = AugmentOptions(
+        gamma=0.0, coarse_share=0.0, contrast_share=0.0, shading=0.0, grain=0.0
+    )
     slices = SliceSampler(painted_slices(), options)
     for seed in range(10):
         images, labels, tissues, _ = slices.draw(2, np.random.default_rng(seed))
@@ -77,6 +79,32 @@ def test_a_share_of_slices_is_recoloured_and_unknown_tissues_change_nothing():
     assert 0.15 < share < 0.35
     unknown = torch.zeros_like(tissues)
     assert torch.equal(recolour(images, unknown, np.random.default_rng(2), options), images)
+
+
+def test_a_warp_bends_image_and_labels_alike_and_smoothly():
+    images, labels = sampler().read([1, 2, 3])
+    warped = replace(STILL, warp=0.06)
+    changed, moved = augment(images, labels.unsqueeze(1), np.random.default_rng(4), warped)
+    assert not torch.equal(moved[:, 0], labels)
+    aorta = moved[:, 0] == 5
+    assert aorta.any()
+    assert (changed[aorta] > 200).float().mean() > 0.8  # The rest are pixels of its border.
+    # Bent, not torn: a rectangle is still one piece, and about as large.
+    assert 0.5 < (moved[:, 0] > 0).sum() / (labels > 0).sum() < 2.0
+
+
+def test_shading_and_grain_change_greys_alone_and_leave_air_dark():
+    images = torch.zeros(2, SIDE, SIDE, dtype=torch.uint8)
+    images[:, 16:48, 16:48] = 200
+    labels = (images > 0).to(torch.uint8).unsqueeze(1)
+    shaded, kept = augment(images, labels, np.random.default_rng(5), replace(STILL, shading=0.3))
+    assert torch.equal(kept, labels)
+    assert not shaded[:, :16].any()
+    inside = shaded[:, 16:48, 16:48].float()
+    assert (inside.flatten(1).std(dim=1) > 1).all()
+    assert (inside.diff(dim=-1).abs() < 30).all()  # Smooth.
+    grainy, _ = augment(images, labels, np.random.default_rng(6), replace(STILL, grain=0.1))
+    assert (grainy[:, 16:48, 16:48].float().diff(dim=-1).abs().mean() > 1).all()
 
 
 def test_a_constant_picture_stays_legal():

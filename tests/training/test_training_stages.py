@@ -90,6 +90,16 @@ def test_text_alone_is_asked_without_image_tokens():
     torch.testing.assert_close(answers[0, 0], other[0, 1], atol=1e-4, rtol=0)
 
 
+def test_words_are_hidden_from_a_model_in_training_alone():
+    model = build_organ_seg(TOY).vision_language
+    with torch.no_grad():
+        whole, _ = ask_together(model.eval(), None, QUESTIONS)
+        still, _ = ask_together(model, None, QUESTIONS, word_dropout=0.5)
+        hidden, _ = ask_together(model.train(), None, QUESTIONS, word_dropout=0.5)
+    assert torch.equal(whole, still)
+    assert not torch.allclose(whole, hidden, atol=1e-3)
+
+
 def test_the_segmenter_learns_a_few_slices_by_heart():
     torch.manual_seed(0)
     stage = SegmenterStage(

@@ -56,7 +56,15 @@ TOY_ORIGINAL = replace(
 """The same with what LLaVA-Med has: a CLIP tower, and a head of its own."""
 
 STILL = AugmentOptions(
-    zoom=0.0, shift=0.0, turn_degrees=0.0, gamma=0.0, coarse_share=0.0, contrast_share=0.0
+    zoom=0.0,
+    shift=0.0,
+    turn_degrees=0.0,
+    gamma=0.0,
+    coarse_share=0.0,
+    contrast_share=0.0,
+    warp=0.0,
+    shading=0.0,
+    grain=0.0,
 )
 """Slices shown as they are."""
 
