@@ -32,8 +32,9 @@ examples:
       the plain recipe of the paper on given base weights
   python -m organseg.training calibrate
       temperature and thresholds again, without training
-  python -m organseg.training average A/checkpoint B/checkpoint --out build/average
-      the mean of two trainings that went on from the same weights: mostly better than both
+  python -m organseg.training average A/base B/base --out build/average
+      the mean of two trainings that went on from the same weights: mostly better than both;
+      stage 1 starts from it by --start build/average/checkpoint
   python -m organseg.training slices --out runs/flare22 --dataset FLARE22 --size 512
   accelerate launch -m organseg.training extractors --out runs/flare22 --preset llava-med-7b \\
       --llava-med microsoft/llava-med-v1.5-mistral-7b --medsam medsam_vit_b.pth --accept-licence

@@ -5,6 +5,7 @@ OUT/
   segmenter                         stage 0: state, log, best weights
   vision-tower, language            the same
   vision-language                   the same, from both of these
+  base                              a checkpoint without an adapter: what stage 0 made
   extractors                        stage 1: the same, for adapters and heads
   checkpoint                        what `python -m export --checkpoint` reads, with a record of
                                     how it was made (training.json, log/)
@@ -136,12 +137,19 @@ class Pipeline:
         train(stage, self.out / stage.name, recipe.language_loop, wish)
 
     def train_vision_language(self) -> None:
-        """Stage 0, tower and language model together: from both, or from another training."""
+        """Stage 0, tower and language model together: from both, or from another training.
+
+        Writes all of stage 0 as a checkpoint, too: to be averaged, or to be the `base` of others.
+        """
         recipe = self.recipe
         checkpoint = self._both_parts()
         stage = self._vision_language_stage(checkpoint)
         wish = self._wish(recipe.vision_language, recipe.vision_language_loop)
         train(stage, self.out / stage.name, recipe.vision_language_loop, wish)
+        if (self.out / SegmenterStage.name / BEST_FILE).is_file():
+            self._put_trained(self._segmenter_stage(checkpoint))
+        description = f"base weights before stage 1, seed {recipe.vision_language_loop.seed}"
+        self._save(checkpoint, self.out / "base", description, dtype=torch.float32)
 
     def train_extractors(self) -> None:
         """Stage 1, the paper: then writes the checkpoint.
@@ -178,15 +186,8 @@ class Pipeline:
             f"trained on {taught_by or 'synthetic phantoms'} by organseg.training, "
             f"seed {loop.seed}"
         )
-        # Whoever taught the language model on has taught it to talk, unless that was switched off.
-        taught = stage_options(self.out, VisionLanguageStage.name)
-        talks = checkpoint.card.talks or (
-            taught.get("VisionLanguageOptions.explanation_weight", 0.0) > 0
-        )
-        card = CheckpointCard(self.preset.name, True, encoder_sha256(), description, talks)
-        trained = replace(checkpoint, card=card, organ_seg=checkpoint.organ_seg.eval())
+        self._save(checkpoint, self.checkpoint_folder, description, dtype=torch.float16)
         if PartialState().is_main_process:
-            save_checkpoint(trained, self.checkpoint_folder, dtype=torch.float16)
             write_training_record(self.out, self.checkpoint_folder)
         PartialState().wait_for_everyone()
 
@@ -232,6 +233,19 @@ class Pipeline:
 
     def _slices(self, split: Split) -> Path:
         return self.out / "slices" / split.value
+
+    def _save(
+        self, checkpoint: Checkpoint, folder: Path, description: str, *, dtype: torch.dtype
+    ) -> None:
+        # Whoever taught the language model on has taught it to talk, unless that was switched off.
+        taught = stage_options(self.out, VisionLanguageStage.name)
+        talks = checkpoint.card.talks or (
+            taught.get("VisionLanguageOptions.explanation_weight", 0.0) > 0
+        )
+        card = CheckpointCard(self.preset.name, True, encoder_sha256(), description, talks)
+        if PartialState().is_main_process:
+            trained = replace(checkpoint, card=card, organ_seg=checkpoint.organ_seg.eval())
+            save_checkpoint(trained, folder, dtype=dtype)
 
     def _fresh(self, seed: int) -> Checkpoint:
         checkpoint = build_checkpoint(self.preset, seed=seed)

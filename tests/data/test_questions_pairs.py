@@ -94,14 +94,14 @@ def test_the_proportions_are_kept_to_the_sample():
 
 def test_shares_of_several_organs_and_of_typos_are_near_the_wanted():
     wanted = Proportions(several=0.4, typos=0.25)
-    samples = list(make_pairs(SLICES * 5, QUESTIONS, seed=2, proportions=wanted))
+    samples = list(make_pairs(SLICES * 20, QUESTIONS, seed=2, proportions=wanted))
     asked = [sample for sample in samples if sample.question.in_scope]
     several = sum(len(sample.question.organ_ids) > 1 for sample in asked) / len(asked)
     unchanged = {question.text for question in QUESTIONS}
     mistyped = sum(sample.question.text not in unchanged for sample in samples) / len(samples)
-    # Three binomial standard deviations of 1600 draws are below 0.04.
-    assert several == pytest.approx(0.4, abs=0.04)
-    assert mistyped == pytest.approx(0.25, abs=0.04)
+    # Three binomial standard deviations of 6400 draws are below 0.02.
+    assert several == pytest.approx(0.4, abs=0.02)
+    assert mistyped == pytest.approx(0.25, abs=0.02)
 
 
 def test_every_sample_is_the_right_answer_to_its_slice():

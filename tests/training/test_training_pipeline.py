@@ -112,6 +112,15 @@ def test_stage_one_starts_from_the_weights_of_stage_zero(trained):
     assert any(not torch.allclose(fresh[name], learned[name]) for name in fresh)
 
 
+def test_stage_zero_is_a_checkpoint_without_an_adapter_that_stage_one_starts_from(trained):
+    folder = trained.out / "base"
+    assert not (folder / "adapter").exists()
+    written = load_checkpoint(folder, TOY).organ_seg.state_dict()
+    started = trained._starting_point().organ_seg.state_dict()
+    assert written.keys() == started.keys()
+    assert all(torch.equal(written[name], weight) for name, weight in started.items())
+
+
 def test_going_on_takes_what_was_taught_anew_and_the_rest_from_the_start(trained, tmp_path):
     (tmp_path / "slices").symlink_to(trained.out / "slices")
     (tmp_path / "vision-tower").symlink_to(trained.out / "vision-tower")
