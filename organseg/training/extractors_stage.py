@@ -7,6 +7,7 @@ the paper has a weight of its own in `ExtractorsOptions`; `paper` switches all o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import cast
 
@@ -54,7 +55,22 @@ def paper_options(options: ExtractorsOptions) -> ExtractorsOptions:
         distill_weight=0.0,
         composed=0.0,
         typos=0.0,
+        kept=1.0,
     )
+
+
+def part_way(
+    before: Mapping[str, Tensor], after: Mapping[str, Tensor], share: float
+) -> dict[str, Tensor]:
+    """Weights that keep a share of what was learned between them.
+
+    As in Wortsman et al. 2022, "Robust fine-tuning of zero-shot models". An adapter's second
+    factor begins at zero, so scaling it alone scales what the adapter adds.
+    """
+    return {
+        name: weight if ".lora_A." in name else torch.lerp(before[name], weight, share)
+        for name, weight in after.items()
+    }
 
 
 class ExtractorsStage(Stage):

@@ -239,6 +239,9 @@ class ExtractorsOptions:
     """Addition: share of questions that are mistyped."""
     small_learning_rate: float = 1.0
     """Learning rate of the heads relative to the adapters'."""
+    kept: float = 1.0
+    """Addition: share of what was learned that is kept, the rest is as before the stage; below 1
+    only where the heads were trained before."""
 
 
 @dataclass(frozen=True)

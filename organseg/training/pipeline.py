@@ -41,7 +41,7 @@ from organseg.networks.original_checkpoints import OriginalFiles, original_check
 from organseg.networks.text_encoder import encoder_sha256
 from organseg.training.calibrate import calibrate, validation_scores
 from organseg.training.dataset_slices import write_dataset_slices
-from organseg.training.extractors_stage import ExtractorsStage
+from organseg.training.extractors_stage import ExtractorsStage, part_way
 from organseg.training.frozen import demand_unchanged, frozen_hashes, thaw
 from organseg.training.language_stage import LanguageStage, start_from_encoder
 from organseg.training.loop import Stage, train
@@ -51,7 +51,13 @@ from organseg.training.sampling import SliceSampler
 from organseg.training.segmenter_stage import SegmenterStage
 from organseg.training.sentences import QuestionBank
 from organseg.training.slices import open_slices, slices_card, write_slices
-from organseg.training.state import BEST_FILE, load_weights, options_wish, put_weights
+from organseg.training.state import (
+    BEST_FILE,
+    load_weights,
+    options_wish,
+    put_weights,
+    trained_weights,
+)
 from organseg.training.vision_language_stage import VisionLanguageStage
 from organseg.training.vision_tower_stage import VisionTowerStage
 
@@ -178,7 +184,9 @@ class Pipeline:
         # A run goes on from its own base only.
         base = hashlib.sha256(json.dumps(before, sort_keys=True).encode()).hexdigest()
         wish = self._wish(recipe.extractors, loop)
-        train(stage, self.out / stage.name, loop, {**wish, "base": base})
+        started = {name: weight.clone() for name, weight in trained_weights(stage).items()}
+        learned = train(stage, self.out / stage.name, loop, {**wish, "base": base})
+        put_weights(stage, part_way(started, learned, stage.options.kept))
         demand_unchanged(before, stage)
         taught_by = Path(slices_card(self._slices(Split.TRAIN)).get("dataset", "")).name
         description = (

@@ -9,7 +9,7 @@ from training_toys import TOY, TOY_ORIGINAL, sampler, toy_bank
 
 from organseg.errors import CheckpointError
 from organseg.networks.build import build_organ_seg
-from organseg.training.extractors_stage import ExtractorsStage, paper_options
+from organseg.training.extractors_stage import ExtractorsStage, paper_options, part_way
 from organseg.training.frozen import demand_unchanged, frozen_hashes
 from organseg.training.language_stage import LanguageStage, start_from_encoder
 from organseg.training.loop import train
@@ -235,6 +235,22 @@ def test_stage_one_trains_lora_and_the_extractors_and_leaves_the_rest_bit_by_bit
         "lora_B" in name and not torch.equal(weights[name], thawed[name]) for name in trained
     )
     assert len(before) > 100
+
+
+def test_half_of_what_stage_one_learned_is_half_of_what_the_adapter_adds(tmp_path, monkeypatch):
+    stage = extractors_stage(tmp_path, monkeypatch)
+    before = {name: weight.clone() for name, weight in trained_weights(stage).items()}
+    overfit(stage, 3, 1e-2)
+    after = {name: weight.clone() for name, weight in trained_weights(stage).items()}
+    half = part_way(before, after, 0.5)
+    first = next(name for name in after if ".lora_A." in name)
+    second = first.replace(".lora_A.", ".lora_B.")
+    added = half[second] @ half[first]
+    torch.testing.assert_close(added, 0.5 * after[second] @ after[first])
+    assert added.any()
+    head = next(name for name in after if "lora" not in name and after[name].ndim == 2)
+    torch.testing.assert_close(half[head], (before[head] + after[head]) / 2)
+    assert all(torch.equal(part_way(before, after, 1.0)[name], after[name]) for name in after)
 
 
 def test_a_frozen_weight_that_changed_is_named(tmp_path, monkeypatch):
