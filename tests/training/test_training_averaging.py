@@ -1,4 +1,4 @@
-"""The mean of checkpoints: every weight, adapters merged, and what does not belong together."""
+"""The mean of checkpoints: every weight, and what does not belong together."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from training_toys import TOY
 from organseg.errors import CheckpointError
 from organseg.networks.build import build_checkpoint
 from organseg.networks.checkpoint import load_checkpoint, save_checkpoint
-from organseg.networks.lora import merge_adapter
 from organseg.training.__main__ import main
 from organseg.training.averaging import averaged, write_average
 
@@ -25,8 +24,6 @@ def test_every_weight_is_the_mean_and_one_named_twice_weighs_twice(tmp_path):
     for seed in (1, 2):
         save_checkpoint(build_checkpoint(TOY, seed=seed), tmp_path / str(seed))
     one, other = (load_checkpoint(tmp_path / name, TOY) for name in "12")
-    for each in (one, other):
-        merge_adapter(each.organ_seg.vision_language)
     first, second = weights_of(one), weights_of(other)
     write_average([tmp_path / name for name in "122"], TOY, tmp_path / "mean")
     mean = weights_of(load_checkpoint(tmp_path / "mean", TOY))
@@ -39,10 +36,8 @@ def test_every_weight_is_the_mean_and_one_named_twice_weighs_twice(tmp_path):
     assert [path.rsplit("/", 1)[-1] for path in record["average_of"]] == ["1", "2", "2"]
 
 
-def test_a_mean_with_itself_is_the_checkpoint_with_its_adapter_merged():
-    plain = build_checkpoint(TOY, seed=3)
-    merge_adapter(plain.organ_seg.vision_language)
-    before = weights_of(plain)
+def test_a_mean_with_itself_is_the_checkpoint():
+    before = weights_of(build_checkpoint(TOY, seed=3))
     mean = averaged([build_checkpoint(TOY, seed=3), build_checkpoint(TOY, seed=3)])
     for name, value in weights_of(mean).items():
         torch.testing.assert_close(value, before[name])

@@ -15,7 +15,9 @@ from training_toys import TOY, TOY_ORIGINAL, few_questions, vectors_by_lot
 from organseg.errors import CheckpointError
 from organseg.networks.build import build_checkpoint
 from organseg.networks.checkpoint import load_checkpoint, save_checkpoint
+from organseg.networks.lora import merge_adapter
 from organseg.training.assess import assess
+from organseg.training.averaging import write_average
 from organseg.training.options import (
     CalibrationOptions,
     ExtractorsOptions,
@@ -119,6 +121,19 @@ def test_stage_zero_is_a_checkpoint_without_an_adapter_that_stage_one_starts_fro
     started = trained._starting_point().organ_seg.state_dict()
     assert written.keys() == started.keys()
     assert all(torch.equal(written[name], weight) for name, weight in started.items())
+
+
+def test_a_mean_holds_the_adapter_merged(trained, tmp_path):
+    write_average([trained.checkpoint_folder, trained.checkpoint_folder], TOY, tmp_path / "mean")
+    assert not (tmp_path / "mean" / "adapter").exists()
+    merged = load_checkpoint(trained.checkpoint_folder, TOY).organ_seg
+    merge_adapter(merged.vision_language)
+    mean = load_checkpoint(tmp_path / "mean", TOY).organ_seg.state_dict()
+    for name, weight in merged.state_dict().items():
+        torch.testing.assert_close(mean[name], weight, atol=1e-4, rtol=2e-3)
+    record = json.loads((tmp_path / "mean" / "training.json").read_text())
+    assert record["stages"]["extractors"]["options"]["ExtractorsOptions.kept"] == 1.0
+    assert len(record["average_of"]) == 2
 
 
 def test_going_on_takes_what_was_taught_anew_and_the_rest_from_the_start(trained, tmp_path):
