@@ -10,6 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -40,7 +41,7 @@ def write_average(folders: Sequence[Path], preset: Preset, out: Path) -> None:
             "the other"
         )
     average = averaged([load_checkpoint(folder, preset) for folder in folders])
-    record = {"preset": preset.name}
+    record: dict[str, Any] = {"preset": preset.name}
     if (folders[0] / RECORD_FILE).is_file():
         record = json.loads((folders[0] / RECORD_FILE).read_text(encoding="utf-8"))
     record |= {"average_of": [str(folder) for folder in folders]}
