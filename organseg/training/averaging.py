@@ -40,7 +40,9 @@ def write_average(folders: Sequence[Path], preset: Preset, out: Path) -> None:
             f"wanted two checkpoints or more to average, got {len(folders)}: name them one after "
             "the other"
         )
-    average = averaged([load_checkpoint(folder, preset) for folder in folders])
+    # Each is read once, however often it is named.
+    loaded = {folder: load_checkpoint(folder, preset) for folder in dict.fromkeys(folders)}
+    average = averaged([loaded[folder] for folder in folders])
     record: dict[str, Any] = {"preset": preset.name}
     if (folders[0] / RECORD_FILE).is_file():
         record = json.loads((folders[0] / RECORD_FILE).read_text(encoding="utf-8"))
@@ -80,4 +82,4 @@ def _mean(weights: Sequence[Tensor]) -> Tensor:
     """Of whole numbers, which count batches, the first."""
     if not weights[0].is_floating_point():
         return weights[0]
-    return torch.stack([weight.float() for weight in weights]).mean(dim=0).to(weights[0].dtype)
+    return torch.stack(list(weights)).mean(dim=0)
