@@ -36,6 +36,8 @@ class OrganMetrics:
     """Intersection over union of the predicted box and the true mask's box."""
     surface_dice_slice: Interval
     """Surface Dice within slices, at FLARE22's tolerance."""
+    volume_dice_shown: Interval
+    """One Dice over all slices of a volume that show the organ, where thin ends count little."""
     volume_dice_official: Interval
     """Volume Dice as FLARE22's script, with its half-open z range."""
     volume_dice_fixed: Interval

@@ -19,6 +19,7 @@ _COLUMNS: tuple[tuple[str, Callable[[OrganMetrics], Interval]], ...] = (
     ("IoU, present", lambda row: row.iou_present),
     ("box IoU, present", lambda row: row.box_iou_present),
     ("NSD, slice", lambda row: row.surface_dice_slice),
+    ("volume Dice, present", lambda row: row.volume_dice_shown),
     ("volume Dice, official", lambda row: row.volume_dice_official),
     ("volume Dice, fixed", lambda row: row.volume_dice_fixed),
     ("volume NSD, official", lambda row: row.surface_dice_official),

@@ -116,6 +116,15 @@ def _organ_metrics(
         iou_present=slices(lambda organ: organ.counts.iou if organ.present else None),
         box_iou_present=slices(lambda organ: organ.box_iou),
         surface_dice_slice=slices(lambda organ: organ.surface_dice),
+        volume_dice_shown=_interval(
+            [
+                (volume.patient_id, volume.organ_id, volume.dice_where_shown)
+                for volume in evaluation.volumes
+                if volume.dice_where_shown is not None
+            ],
+            organ_id,
+            bootstrap,
+        ),
         volume_dice_official=volumes(ZRange.OFFICIAL, lambda score: score.dice),
         volume_dice_fixed=volumes(ZRange.FIXED, lambda score: score.dice),
         surface_dice_official=volumes(ZRange.OFFICIAL, lambda score: score.surface_dice),

@@ -6,14 +6,14 @@ organ, over the slices that were asked about. Cases must come patient by patient
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from organseg.errors import DatasetError
 from organseg.evaluation.cases import Case
-from organseg.evaluation.overlap import Mask
+from organseg.evaluation.overlap import Mask, count_pixels
 from organseg.evaluation.surface import VolumeScore, ZRange, score_volume
 from organseg.organs import NONE
 
@@ -32,6 +32,9 @@ class VolumeScores:
     """Slices put together."""
     scores: Mapping[ZRange, VolumeScore] | None
     """Both scores, or `None` where slices are missing in between, so that there is no volume."""
+    dice_where_shown: float | None
+    """One Dice over the pixels of all slices that show the organ, whether or not some are missing
+    in between; `None` where none shows it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +126,19 @@ class VolumeAssembler:
                 z_range: score_volume(truth, predicted, organ_id, self._spacing_zyx_mm, z_range)
                 for z_range in ZRange
             }
-        return VolumeScores(patient_id, organ_id, len(indices), scores)
+        return VolumeScores(
+            patient_id, organ_id, len(indices), scores, self._dice_where_shown(slices.values())
+        )
+
+    def _dice_where_shown(self, slices: Iterable[tuple[_Crop, _Crop]]) -> float | None:
+        shown = [crops for crops in slices if crops[0].mask.any()]
+        if not shown:
+            return None
+        truth, predicted = np.zeros((2, len(shown), *self._size_hw), dtype=np.bool_)
+        for plane, crops in enumerate(shown):
+            crops[0].paste(truth[plane])
+            crops[1].paste(predicted[plane])
+        return count_pixels(truth, predicted).dice
 
 
 def _predicted_mask(case: Case, organ_id: int) -> Mask:

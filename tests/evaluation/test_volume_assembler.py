@@ -5,6 +5,7 @@ import pytest
 from evaluation_shapes import SPACING_ZYX_MM, disk, labels_of
 
 from organseg.errors import DatasetError
+from organseg.evaluation.overlap import count_pixels
 from organseg.evaluation.surface import ZRange, score_volume
 from organseg.evaluation.volumes import VolumeAssembler
 
@@ -35,6 +36,7 @@ def test_slices_put_together_score_as_the_volume(make_case):
         expected = score_volume(truth, predicted, AORTA, SPACING_ZYX_MM, z_range)
         assert volume.scores[z_range] == expected
     assert volume.scores[ZRange.OFFICIAL] != volume.scores[ZRange.FIXED]
+    assert volume.dice_where_shown == count_pixels(truth[1:5], predicted[1:5]).dice
 
 
 def test_a_patient_is_scored_when_the_next_one_comes(make_case):
@@ -55,6 +57,15 @@ def test_a_volume_with_missing_slices_is_not_scored(make_case):
         assembler.add(case)
     (volume,) = assembler.finish()
     assert volume.scores is None
+    assert 0.5 < volume.dice_where_shown < 1.0
+
+
+def test_where_no_slice_shows_the_organ_there_is_no_dice_of_those_that_do(make_case):
+    assembler = VolumeAssembler()
+    for case in cases_of(make_case, "a", [0, 0], [3, 0]):
+        assembler.add(case)
+    (volume,) = assembler.finish()
+    assert volume.dice_where_shown is None
 
 
 def test_of_two_questions_for_one_organ_and_slice_the_first_counts(make_case):
