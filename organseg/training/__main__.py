@@ -37,7 +37,8 @@ examples:
       stage 1 starts from it by --start build/average/checkpoint
   python -m organseg.training slices --out runs/flare22 --dataset FLARE22 --size 512
   accelerate launch -m organseg.training extractors --out runs/flare22 --preset llava-med-7b \\
-      --llava-med microsoft/llava-med-v1.5-mistral-7b --medsam medsam_vit_b.pth --accept-licence
+      --llava-med microsoft/llava-med-v1.5-mistral-7b --medsam medsam_vit_b.pth --accept-licence \\
+      --minutes 0 --steps 20000 --batch 1 --accumulate 6 --workers 4
       the paper's models on the paper's data, on one GPU or many
 """
 
@@ -72,6 +73,7 @@ def _run(options: argparse.Namespace) -> None:
     from organseg.training.averaging import write_average
     from organseg.training.pipeline import Pipeline
 
+    _demand_budget(options)
     preset, recipe = preset_by_name(options.preset), _recipe(options)
     if options.stage == "average":
         write_average(options.checkpoints, preset, options.out / "checkpoint")
@@ -166,6 +168,17 @@ def _stage_parser(stages: Any, name: str) -> argparse.ArgumentParser:
             "terminal without this",
         )
     return command
+
+
+def _demand_budget(options: argparse.Namespace) -> None:
+    """Has LLaVA-Med's own budget named: the default minutes were chosen for `tiny`."""
+    flag = "extractors-minutes" if options.stage == "all" else "minutes"
+    if getattr(options, "llava_med", None) and getattr(options, flag) is None:
+        default = Recipe().extractors_loop.minutes
+        raise TrainingOptionError(
+            f"wanted a budget for LLaVA-Med, got none: the default, {default:g} minutes, was made "
+            f"for tiny. Give --{flag} 0 with --{flag.replace('minutes', 'steps')} N, or --{flag} N"
+        )
 
 
 def _base(options: argparse.Namespace) -> Any:

@@ -128,12 +128,7 @@ class _Run:
     def finish(self) -> None:
         """Steps until the budget is spent or validation stops rising."""
         options, state = self.options, self.state
-        bar = tqdm(
-            total=options.steps,
-            initial=state.step,
-            desc=self.stage.name,
-            disable=not self.accelerator.is_main_process,
-        )
+        bar = self._bar()
         try:
             self._learn(bar)
         finally:
@@ -152,8 +147,9 @@ class _Run:
             losses = self._step()
             state.step += 1
             state.seconds = self._agree(state.seconds + time.monotonic() - started)
-            bar.update()
-            bar.set_postfix_str(" ".join(f"{key} {value:.3f}" for key, value in losses.items()))
+            bar.update(self._progress() * bar.total - bar.n)
+            shown = (f"{key} {value:.3f}" for key, value in losses.items())
+            bar.set_postfix_str(" ".join([f"step {state.step}", *shown]))
             if options.validate_every and state.step % options.validate_every == 0:
                 self._validate()
                 if options.patience and state.stale >= options.patience:
@@ -161,11 +157,27 @@ class _Run:
             if time.monotonic() - self.saved_at > 60.0 * options.save_minutes:
                 self._save()
 
+    def _bar(self) -> Any:
+        """A progress bar of the budget: minutes where there is a budget of them, else steps."""
+        unit, total, done = "steps", float(self.options.steps), "{n:.0f}"
+        if self.options.minutes:
+            unit, total, done = "min", self.options.minutes, "{n:.1f}"
+        return tqdm(
+            total=total,
+            initial=self._progress() * total,
+            desc=self.stage.name,
+            unit=unit,
+            bar_format="{desc} {percentage:3.0f}%|{bar}| "
+            f"{done}/{{total:g}} {{unit}} [{{elapsed}}<{{remaining}}{{postfix}}]",
+            disable=not self.accelerator.is_main_process,
+        )
+
     def _progress(self) -> float:
+        """The share of the budget that is spent, 0 to 1."""
         by_steps = self.state.step / self.options.steps
         if not self.options.minutes:
-            return by_steps
-        return max(by_steps, self.state.seconds / (60.0 * self.options.minutes))
+            return min(by_steps, 1.0)
+        return min(max(by_steps, self.state.seconds / (60.0 * self.options.minutes)), 1.0)
 
     def _step(self) -> dict[str, float]:
         options = self.options

@@ -87,3 +87,14 @@ def test_an_original_that_is_neither_path_nor_hub_id_ends_with_a_sentence(tmp_pa
     command += ["--base", str(tmp_path)]
     assert main(command) == 1
     assert "wanted --base alone" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("stage", "flag"), [("extractors", "--minutes"), ("all", "--extractors-minutes")]
+)
+def test_llava_med_is_not_trained_for_the_minutes_of_tiny(tmp_path, capsys, stage, flag):
+    command = [stage, "--out", str(tmp_path), "--llava-med", "./nowhere"]
+    assert main(command) == 1
+    assert f"Give {flag} 0" in capsys.readouterr().err
+    assert main([*command, flag, "0"]) == 1
+    assert "wanted llava_med in ./nowhere" in capsys.readouterr().err

@@ -61,6 +61,18 @@ def test_the_loss_falls(tmp_path):
     assert sum(losses[-10:]) < 0.05 * sum(losses[:10])
 
 
+@pytest.mark.parametrize(
+    ("budget", "shown"), [({"minutes": 0.004}, "/0.004 min ["), ({"steps": 5}, "5/5 steps [")]
+)
+def test_the_progress_bar_is_of_the_budget(tmp_path, capfd, budget, shown):
+    options = {"steps": 10**6, "batch": 4, "bf16": False, "validate_every": 0, **budget}
+    run(tmp_path, LineStage(), LoopOptions(**options))
+    last = capfd.readouterr().err.replace("\r", "\n").strip().splitlines()[-1]
+    assert last.startswith("line 100%")
+    assert shown in last
+    assert "loss" in last
+
+
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_a_killed_run_that_goes_on_ends_like_one_that_was_not_killed(tmp_path, accumulate):
     options = LoopOptions(
