@@ -10,6 +10,7 @@ alone.
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,7 +99,7 @@ class Phrases:
     def _named(self, name: str, chance: random.Random) -> str:
         template = chance.choice(self.templates["name_templates"])
         if _stands_alone(name):
-            template = template.replace("the {name}", "{name}").replace("The {name}", "{name}")
+            template = re.sub(r"\bthe (?=\{name\})", "", template, flags=re.IGNORECASE)
         return template.format(name=name)
 
 
