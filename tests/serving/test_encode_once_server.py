@@ -197,14 +197,14 @@ def test_four_new_pictures_at_once_are_joined_by_the_image_encoder(bounded, clie
 
 
 def test_who_is_turned_away_from_the_encoders_queue_reads_that_the_server_is_busy(bounded):
-    pixels = np.random.default_rng().integers(
-        0, 256, (24, 1, *model_of(TINY, "image_encoder").inputs[0].shape()), dtype=np.uint8
-    )
+    shape = (1, *model_of(TINY, "image_encoder").inputs[0].shape())
 
-    def ask(row: int) -> bytes:
-        key = np.full((1, 32), 100 + row, dtype=np.uint8)
+    def ask(_: int) -> bytes:
+        chance = np.random.default_rng()
+        key = chance.integers(0, 256, (1, 32), dtype=np.uint8)
+        pixels = chance.integers(0, 256, shape, dtype=np.uint8)
         inputs = []
-        for name, array in ((names.IMAGE_KEY, key), (names.SAM_PIXELS, pixels[row])):
+        for name, array in ((names.IMAGE_KEY, key), (names.SAM_PIXELS, pixels)):
             inputs.append(InferInput(name, array.shape, "UINT8"))
             inputs[-1].set_data_from_numpy(array)
         try:
@@ -215,9 +215,13 @@ def test_who_is_turned_away_from_the_encoders_queue_reads_that_the_server_is_bus
         return bytes(answer.as_numpy(names.FEATURES_FAILURE).item())
 
     with InferenceServerClient(bounded.grpc_address) as triton, ThreadPoolExecutor(24) as threads:
-        told = set(threads.map(ask, range(24))) - {b""}
-    assert any(b"queue, the request's timeout expired" in each for each in told)
-    assert {each.split()[0] for each in told} == {b"UNAVAILABLE"}
+        # On a busy machine the stage's own queue may turn all of a round away.
+        for _ in range(10):
+            told = set(threads.map(ask, range(24))) - {b""}
+            assert {each.split()[0] for each in told} <= {b"UNAVAILABLE"}
+            if any(b"queue, the request's timeout expired" in each for each in told):
+                return
+    pytest.fail("nobody was turned away from the encoder's own queue")
 
 
 def test_the_stage_that_asks_the_encoder_keeps_to_its_cores_too(bounded):
