@@ -106,8 +106,13 @@ def _organ_metrics(
     def slices(score: Callable[[OrganScores], float | None]) -> Interval:
         return _interval(_slice_items(evaluation.cases, score), organ_id, bootstrap)
 
-    def volumes(z_range: ZRange, score: Callable[[VolumeScore], float | None]) -> Interval:
-        return _interval(_volume_items(evaluation.volumes, z_range, score), organ_id, bootstrap)
+    def volumes(score: Callable[[VolumeScores], float | None]) -> Interval:
+        return _interval(_volume_items(evaluation.volumes, score), organ_id, bootstrap)
+
+    def ranged(z_range: ZRange, score: Callable[[VolumeScore], float | None]) -> Interval:
+        return volumes(
+            lambda volume: None if volume.scores is None else score(volume.scores[z_range])
+        )
 
     return OrganMetrics(
         name="mean" if organ_id is None else ORGANS[organ_id - 1].name,
@@ -116,19 +121,11 @@ def _organ_metrics(
         iou_present=slices(lambda organ: organ.counts.iou if organ.present else None),
         box_iou_present=slices(lambda organ: organ.box_iou),
         surface_dice_slice=slices(lambda organ: organ.surface_dice),
-        volume_dice_shown=_interval(
-            [
-                (volume.patient_id, volume.organ_id, volume.dice_where_shown)
-                for volume in evaluation.volumes
-                if volume.dice_where_shown is not None
-            ],
-            organ_id,
-            bootstrap,
-        ),
-        volume_dice_official=volumes(ZRange.OFFICIAL, lambda score: score.dice),
-        volume_dice_fixed=volumes(ZRange.FIXED, lambda score: score.dice),
-        surface_dice_official=volumes(ZRange.OFFICIAL, lambda score: score.surface_dice),
-        surface_dice_fixed=volumes(ZRange.FIXED, lambda score: score.surface_dice),
+        volume_dice_shown=volumes(lambda volume: volume.dice_where_shown),
+        volume_dice_official=ranged(ZRange.OFFICIAL, lambda score: score.dice),
+        volume_dice_fixed=ranged(ZRange.FIXED, lambda score: score.dice),
+        surface_dice_official=ranged(ZRange.OFFICIAL, lambda score: score.surface_dice),
+        surface_dice_fixed=ranged(ZRange.FIXED, lambda score: score.surface_dice),
         volumes_not_scored=sum(
             volume.scores is None or volume.scores[ZRange.OFFICIAL].dice is None
             for volume in evaluation.volumes
@@ -149,14 +146,12 @@ def _slice_items(
 
 
 def _volume_items(
-    volumes: Sequence[VolumeScores],
-    z_range: ZRange,
-    score: Callable[[VolumeScore], float | None],
+    volumes: Sequence[VolumeScores], score: Callable[[VolumeScores], float | None]
 ) -> list[_Item]:
     return [
         (volume.patient_id, volume.organ_id, value)
         for volume in volumes
-        if volume.scores is not None and (value := score(volume.scores[z_range])) is not None
+        if (value := score(volume)) is not None
     ]
 
 

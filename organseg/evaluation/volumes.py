@@ -6,7 +6,7 @@ organ, over the slices that were asked about. Cases must come patient by patient
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -116,29 +116,19 @@ class VolumeAssembler:
         slices = self._crops[organ_id]
         indices = sorted(slices)
         whole = indices[-1] - indices[0] + 1 == len(indices)
+        truth, predicted = np.zeros((2, len(indices), *self._size_hw), dtype=np.bool_)
+        for plane, index in enumerate(indices):
+            slices[index][0].paste(truth[plane])
+            slices[index][1].paste(predicted[plane])
         scores: dict[ZRange, VolumeScore] | None = None
         if whole:
-            truth, predicted = np.zeros((2, len(indices), *self._size_hw), dtype=np.bool_)
-            for plane, index in enumerate(indices):
-                slices[index][0].paste(truth[plane])
-                slices[index][1].paste(predicted[plane])
             scores = {
                 z_range: score_volume(truth, predicted, organ_id, self._spacing_zyx_mm, z_range)
                 for z_range in ZRange
             }
-        return VolumeScores(
-            patient_id, organ_id, len(indices), scores, self._dice_where_shown(slices.values())
-        )
-
-    def _dice_where_shown(self, slices: Iterable[tuple[_Crop, _Crop]]) -> float | None:
-        shown = [crops for crops in slices if crops[0].mask.any()]
-        if not shown:
-            return None
-        truth, predicted = np.zeros((2, len(shown), *self._size_hw), dtype=np.bool_)
-        for plane, crops in enumerate(shown):
-            crops[0].paste(truth[plane])
-            crops[1].paste(predicted[plane])
-        return count_pixels(truth, predicted).dice
+        shown = truth.any(axis=(1, 2))
+        dice = count_pixels(truth[shown], predicted[shown]).dice if shown.any() else None
+        return VolumeScores(patient_id, organ_id, len(indices), scores, dice)
 
 
 def _predicted_mask(case: Case, organ_id: int) -> Mask:

@@ -172,12 +172,12 @@ def _stage_parser(stages: Any, name: str) -> argparse.ArgumentParser:
 
 def _demand_budget(options: argparse.Namespace) -> None:
     """Has LLaVA-Med's own budget named: the default minutes were chosen for `tiny`."""
-    flag = "extractors-minutes" if options.stage == "all" else "minutes"
-    if getattr(options, "llava_med", None) and getattr(options, flag) is None:
+    prefix = _prefix("extractors_loop") if options.stage == "all" else ""
+    if getattr(options, "llava_med", None) and getattr(options, f"{prefix}minutes") is None:
         default = Recipe().extractors_loop.minutes
         raise TrainingOptionError(
             f"wanted a budget for LLaVA-Med, got none: the default, {default:g} minutes, was made "
-            f"for tiny. Give --{flag} 0 with --{flag.replace('minutes', 'steps')} N, or --{flag} N"
+            f"for tiny. Give --{prefix}minutes 0 with --{prefix}steps N, or --{prefix}minutes N"
         )
 
 

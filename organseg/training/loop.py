@@ -174,10 +174,10 @@ class _Run:
 
     def _progress(self) -> float:
         """The share of the budget that is spent, 0 to 1."""
-        by_steps = self.state.step / self.options.steps
-        if not self.options.minutes:
-            return min(by_steps, 1.0)
-        return min(max(by_steps, self.state.seconds / (60.0 * self.options.minutes)), 1.0)
+        spent = self.state.step / self.options.steps
+        if self.options.minutes:
+            spent = max(spent, self.state.seconds / (60.0 * self.options.minutes))
+        return min(spent, 1.0)
 
     def _step(self) -> dict[str, float]:
         options = self.options

@@ -78,11 +78,9 @@ def test_a_question_for_one_topic_holds_a_phrase_of_it():
 
 
 def test_a_name_with_its_own_article_gets_no_second_one():
-    texts = [PHRASES.compose(random.Random(seed)).text for seed in range(4000)]
-    assert any("both " in text.casefold() for text in texts)
-    # A capital A may be a letter that is asked about: "the A in AAA".
-    twice = re.compile(r"(?i:\bthe (both|the|an) )|(?i:\bthe) a ")
-    assert not [text for text in texts if twice.search(text)]
+    texts = [PHRASES.compose(random.Random(seed)).text.casefold() for seed in range(4000)]
+    assert any("both " in text for text in texts)
+    assert not [text for text in texts if re.search(r"\bthe (both|the|a|an) ", text)]
 
 
 @pytest.mark.parametrize(
